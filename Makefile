@@ -1,0 +1,28 @@
+# Each target does all of its own set-up from a bare Python 3.11+.
+PYTHON ?= python3
+TORCH_INDEX ?=
+V := .venv/bin
+SHELL := /bin/bash
+
+.PHONY: setup check test serve lock clean
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv && $(V)/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(V)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+check: setup
+	$(V)/ruff check . && $(V)/ruff format --check . && $(V)/lint-imports && $(V)/mypy
+
+test: setup
+	$(V)/python -m pytest
+
+serve: setup
+	$(V)/basereward serve
+
+lock: setup
+	$(V)/python -m pip freeze --exclude-editable | grep -v '^torch==' > constraints.txt
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

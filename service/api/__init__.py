@@ -1,0 +1,1 @@
+"""The HTTP edge: what clients send and read, and nothing of how rewards are made."""

@@ -1,0 +1,108 @@
+"""Who is calling: keys to tenants. Every route but the probes and /metrics asks, before a body is read."""
+
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.engine import Tenant
+from service.errors import StartError, Unauthorized
+
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="basereward", Basic realm="basereward"'}
+
+
+class TenantEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1)
+    keys: list[str] = Field(min_length=1)
+    weight: float = Field(1.0, gt=0)
+    max_queued_responses: int | None = Field(None, gt=0)
+
+
+class KeyFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tenants: list[TenantEntry] = Field(min_length=1)
+
+
+class Keyring:
+    """The keys that open this server; none: it is open."""
+
+    def __init__(self, tenants: Mapping[str, Tenant]) -> None:
+        self._tenants = {key.encode(): tenant for key, tenant in tenants.items()}
+        self._open_tenant = Tenant()
+
+    def tenant(self, authorization: str | None) -> Tenant:
+        """
+        Raises:
+            Unauthorized: no key, or one that opens nothing.
+        """
+        if not self._tenants:
+            return self._open_tenant
+        offered = _offered_key(authorization or "")
+        found = None
+        for key, tenant in self._tenants.items():  # all of them: the time tells nothing
+            if hmac.compare_digest(key, offered):
+                found = tenant
+        if found is None:
+            raise Unauthorized("a valid API key is needed", headers=_CHALLENGE)
+        return found
+
+
+def read_keys(api_key: str | None, path: Path | None) -> Keyring:
+    """
+    Raises:
+        StartError: the key file cannot be read or says something else than keys.
+    """
+    tenants = {api_key: Tenant()} if api_key else {}
+    if path is not None:
+        for entry in _read_file(path).tenants:
+            tenant = Tenant(entry.name, entry.weight, entry.max_queued_responses)
+            tenants |= dict.fromkeys(entry.keys, tenant)
+    return Keyring(tenants)
+
+
+def _read_file(path: Path) -> KeyFile:
+    try:
+        return KeyFile.model_validate(json.loads(path.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StartError(f"the key file {path}: {where}: {first['msg']}") from None
+    except (OSError, ValueError):
+        raise StartError(f"the key file {path} cannot be read as JSON") from None
+
+
+def _offered_key(authorization: str) -> bytes:
+    """The key of `Bearer KEY`, or the password of `Basic user:KEY`."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return b""
+
+
+class Authentication:
+    """ASGI: default deny. Judged by the path as routed, which no Host header can forge."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app = app
+        self._keyring = keyring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            authorization = Headers(scope=scope).get("authorization")
+            scope["state"]["tenant"] = self._keyring.tenant(authorization)
+        await self._app(scope, receive, send)

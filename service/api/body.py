@@ -1,0 +1,88 @@
+"""The request body: counted while it streams in, so that a refusal costs one chunk; then parsed strictly."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from service.engine import Admission
+from service.errors import InvalidRequest
+
+
+class BodyReader:
+    """Holds the bytes of one request in the admission count until it is closed."""
+
+    def __init__(self, admission: Admission, max_bytes: int, idle_timeout_s: float) -> None:
+        self._admission = admission
+        self._max_bytes = max_bytes
+        self._idle_timeout_s = idle_timeout_s
+        self._held = 0
+
+    async def json(self, request: Request) -> Any:
+        """
+        Raises:
+            InvalidRequest: unsupported_media_type, body_too_large, body_too_slow or malformed_json.
+            Busy: too many bytes are waiting already.
+            ClientDisconnect: the caller hung up.
+        """
+        _check_type(request.headers.get("content-type", ""))
+        self._check_size(_content_length(request))
+        return _parse(await self._read(request))
+
+    def release(self) -> None:
+        self._admission.hold_bytes(-self._held)
+        self._held = 0
+
+    async def _read(self, request: Request) -> bytearray:
+        body = bytearray()
+        chunks = request.stream().__aiter__()
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_timeout_s):
+                    chunk = await anext(chunks, None)
+            except TimeoutError:
+                message = f"no body byte for {self._idle_timeout_s:g} s"
+                raise InvalidRequest(message, code="body_too_slow") from None
+            if chunk is None:
+                return body
+            self._check_size(len(body) + len(chunk))
+            self._admission.hold_bytes(len(chunk))
+            self._held += len(chunk)
+            body += chunk
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            message = f"the body exceeds {self._max_bytes} bytes"
+            raise InvalidRequest(message, code="body_too_large", headers={"Connection": "close"})
+
+
+@contextmanager
+def reading(reader: BodyReader) -> Iterator[BodyReader]:
+    try:
+        yield reader
+    finally:
+        reader.release()
+
+
+def _content_length(request: Request) -> int:
+    stated = request.headers.get("content-length", "0")
+    return int(stated) if stated.isdecimal() else 0
+
+
+def _check_type(content_type: str) -> None:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        message = "send JSON, as content-type: application/json"
+        raise InvalidRequest(message, code="unsupported_media_type")
+
+
+def _parse(body: bytearray) -> Any:
+    """Strict JSON: NaN, lone surrogates and bad UTF-8 are errors."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        message = f"the body is not JSON (line {error.lineno}, column {error.colno})"
+        raise InvalidRequest(message, code="malformed_json") from None

@@ -1,0 +1,111 @@
+"""Around every request: its id, its one log line, its metrics, and an answer whatever happens inside."""
+
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import problem
+from service.errors import Failure, ServiceError
+from service.metrics import Metrics
+
+log = logging.getLogger("service.access")
+
+_REQUEST_ID = re.compile(rb"[\w.:+/=-]{1,128}")
+CLIENT_CLOSED = 499  # as nginx logs it; never sent
+
+
+class RequestContext:
+    """ASGI, outermost: sets `state.request_id` and `state.begun_at`."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._overload_status = overload_status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(scope, send)
+        state = scope.setdefault("state", {})
+        state["request_id"], state["begun_at"] = answer.request_id, time.monotonic()
+        self._metrics.inflight(+1)
+        code: str | None = "internal"
+        try:
+            code = await self._guarded(scope, receive, answer)
+        finally:
+            self._metrics.inflight(-1)
+            seconds = time.monotonic() - state["begun_at"]
+            self._metrics.request_done(scope["path"], answer.status, code, seconds)
+            _log(scope, answer, code, seconds)
+
+    async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> str | None:
+        """Run the application; whatever it raises becomes an answer. Returns the error code, if any."""
+        try:
+            await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.status = answer.status or CLIENT_CLOSED
+            return "client_closed"
+        except ServiceError as error:
+            return await self._refuse(error, scope, receive, answer)
+        except Exception:
+            logging.getLogger(__name__).exception(
+                "unhandled", extra={"request_id": answer.request_id}
+            )
+            return await self._refuse(Failure("an internal error"), scope, receive, answer)
+        return None
+
+    async def _refuse(
+        self, error: ServiceError, scope: Scope, receive: Receive, answer: "_Answer"
+    ) -> str:
+        self._metrics.rejected(error.code)
+        if not answer.status:
+            response = problem(error, answer.request_id, self._overload_status)
+            await response(scope, receive, answer.send)
+        return error.code
+
+
+class _Answer:
+    """What has been sent; adds the request id to it."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.status = 0  # until a response starts
+        self.request_id = _request_id(scope)
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, if it is harmless in a log and a header; else a new one."""
+    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+
+
+def _log(scope: Scope, answer: _Answer, code: str | None, seconds: float) -> None:
+    extra: dict[str, Any] = {
+        "request_id": answer.request_id,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": answer.status,
+        "ms": round(seconds * 1000, 1),
+    }
+    if code:
+        extra["code"] = code
+    extra |= scope["state"].get("log", {})
+    level = (
+        logging.DEBUG
+        if scope["path"] in ("/livez", "/readyz", "/health", "/metrics")
+        else logging.INFO
+    )
+    log.log(level, "request", extra=extra)

@@ -1,0 +1,86 @@
+"""The OpenAPI document: `/score` reads its body as a stream, so its schema is stated here."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from service.api.schemas import EXAMPLES, ErrorBody, ScoreItemRequest, ScoreRequest, ScoreResponse
+from service.errors import STATUS_BY_CODE
+
+_REF = "#/components/schemas/{model}"
+_PARAMETERS = {
+    "X-Request-Id": "Echoed; made if absent.",
+    "X-Request-Timeout-S": "Deadline in seconds; the smaller of it and `timeout_s` wins.",
+    "X-Expect-Fingerprint": "412 unless this fingerprint is served.",
+    "X-Expect-Numerics": "412 unless rewards are computed this way.",
+    "X-Run": "A label for fair shares and reports.",
+    "X-Group-Key": "Equal for siblings; for gateways that hash it.",
+}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _REF.format(model=name)}
+
+
+def _json(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema, **more}}
+
+
+def _codes(status: int) -> str:
+    return ", ".join(f"`{code}`" for code, s in STATUS_BY_CODE.items() if s == status)
+
+
+SCORE_DOCS: dict[str, Any] = {
+    "summary": "Score responses to prompts with pictures",
+    "description": "One item or thousands; order is kept: `rewards` mirrors `items`.",
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": _json(
+                {"anyOf": [_ref("ScoreRequest"), _ref("ScoreItemRequest")]}, examples=EXAMPLES
+            ),
+        },
+        "parameters": [
+            {
+                "name": n,
+                "in": "header",
+                "required": False,
+                "description": d,
+                "schema": {"type": "string"},
+            }
+            for n, d in _PARAMETERS.items()
+        ],
+        "responses": {"200": {"description": "Rewards", "content": _json(_ref("ScoreResponse"))}}
+        | {
+            str(status): {"description": _codes(status), "content": _json(_ref("ErrorBody"))}
+            for status in sorted(set(STATUS_BY_CODE.values()) - {404, 405})
+        },
+    },
+}
+
+
+def install(app: FastAPI) -> None:
+    """Serve the document with our schemas among its components."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            _, definitions = models_json_schema(
+                [
+                    (ScoreRequest, "validation"),
+                    (ScoreItemRequest, "validation"),
+                    (ScoreResponse, "serialization"),
+                    (ErrorBody, "serialization"),
+                ],
+                ref_template=_REF,
+            )
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas |= definitions["$defs"]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it

@@ -1,0 +1,193 @@
+"""The wire format of `/score` (API.md §1). An unknown key is an error; a null is an absent key."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+
+Text = Annotated[str, StringConstraints(strict=True)]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageRef(Wire):
+    ref: Text = Field(description="A name in `image_table`.")
+
+
+ImageSource = Annotated[
+    Text | ImageRef,
+    Field(
+        description="data: URI, bare base64, {ref}, or an https:// or file:// URL the operator allows."
+    ),
+]
+
+
+class TextPart(Wire):
+    type: Literal["text"]
+    text: Text
+
+
+class ImageUrl(Wire):
+    url: Text = Field(description="As an image source, or `ref:NAME`.")
+    detail: Text | None = Field(None, description="Ignored.")
+
+
+class ImageUrlPart(Wire):
+    type: Literal["image_url"]
+    image_url: ImageUrl | Text
+
+
+class ImagePart(Wire):
+    type: Literal["image"]
+    image: ImageSource
+
+
+Part = Annotated[TextPart | ImageUrlPart | ImagePart, Field(discriminator="type")]
+
+
+class Message(Wire):
+    role: Literal["system", "user", "assistant"]
+    content: Text | list[Part]
+
+
+class ScoreItem(Wire):
+    """One context with its response, or with a group of them."""
+
+    prompt: Text | None = None
+    messages: list[Message] | None = Field(None, min_length=1)
+    response: Text | None = None
+    responses: list[Text] | None = Field(None, min_length=1)
+    image: ImageSource | None = Field(None, description="Short for one-element `images`.")
+    images: list[ImageSource] | None = None
+    image_tag: Text | None = Field(
+        None,
+        min_length=1,
+        description="Each occurrence in the prompt is one picture, e.g. `<image>`.",
+    )
+    system: Text | None = Field(
+        None, description="Absent: the checkpoint's; empty: no system turn."
+    )
+    id: Text | None = Field(None, description="Echoed in `ids`.")
+
+
+class Sigmoid(Wire):
+    temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    offset: FiniteFloat = 0.0
+
+
+class SigmoidTransform(Wire):
+    sigmoid: Sigmoid
+
+
+Transform = Literal["none", "sigmoid"] | SigmoidTransform
+
+
+class Options(Wire):
+    """What goes for the request as a whole."""
+
+    image_table: dict[Text, Text] = Field({}, description="Pictures sent once, by name.")
+    model: Text | None = None
+    transform: Transform = "none"
+    on_error: Literal["fail", "null"] = "fail"
+    truncate: Literal["never", "prompt"] = "never"
+    timeout_s: Annotated[FiniteFloat, Field(gt=0, le=86_400)] | None = None
+
+
+class ScoreRequest(Options):
+    """Items are validated one by one, so that a bad one can be named, or skipped with `on_error: null`."""
+
+    items: list[ScoreItem] = Field(min_length=1)
+
+
+class ScoreItemRequest(ScoreItem, Options):
+    """The short form: a body that is itself one item."""
+
+
+class ItemErrorBody(BaseModel):
+    index: int
+    response: int | None
+    code: str
+    message: str
+
+
+class WarningBody(BaseModel):
+    index: int
+    response: int | None
+    code: str
+    message: str
+
+
+class UsageBody(BaseModel):
+    items: int
+    responses: int
+    text_tokens: int
+    image_tokens: int
+    shared_tokens: int
+
+
+class TimingBody(BaseModel):
+    total: float
+    prepare: float
+    queue: float
+    forward: float
+
+
+Reward = float | None
+
+
+class ScoreResponse(BaseModel):
+    """Rewards mirror the items; null stands only where `errors` says why."""
+
+    id: str
+    model: str
+    fingerprint: str
+    numerics: str
+    rewards: list[Reward | list[Reward]]
+    reward: Reward = Field(None, description="The short form's one reward.")
+    ids: list[str | None] | None = None
+    errors: list[ItemErrorBody]
+    warnings: list[WarningBody]
+    usage: UsageBody
+    timing_ms: TimingBody
+
+
+class ErrorDetail(BaseModel):
+    code: str
+    message: str
+    param: str | None = None
+    request_id: str
+    items: list[ItemErrorBody] | None = None
+    current: dict[str, str] | None = Field(None, description="The served values, with a 412.")
+
+
+class ErrorBody(BaseModel):
+    error: ErrorDetail
+
+
+# Keys the contract keeps for later: said so, instead of "unknown".
+RESERVED = frozenset({"group_size", "priority", "cache_salt"})
+ITEM_KEYS = frozenset(ScoreItem.model_fields)
+OPTION_KEYS = frozenset(Options.model_fields)
+
+EXAMPLES: dict[str, Any] = {
+    "one": {
+        "summary": "One response (short form)",
+        "value": {"prompt": "What colour is the circle?", "response": "It is red."},
+    },
+    "group": {
+        "summary": "A group: one context, several responses",
+        "value": {
+            "items": [
+                {
+                    "prompt": "What colour is the circle?",
+                    "images": [{"ref": "shapes"}],
+                    "responses": ["Red.", "Blue."],
+                    "id": "q17",
+                }
+            ],
+            "image_table": {"shapes": "data:image/png;base64,iVBORw0KGgo="},
+            "on_error": "null",
+        },
+    },
+}

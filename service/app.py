@@ -1,0 +1,184 @@
+"""create_app(): the one place where the rooms are wired together; its lifespan loads, serves, drains and stops."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from service import __version__, demo
+from service.api import openapi
+from service.api.auth import Authentication, read_keys
+from service.api.middleware import RequestContext
+from service.api.operations import Operations, operations_router
+from service.api.ops_port import OpsPort
+from service.api.problems import refuse_http
+from service.api.score import ScoreRoute
+from service.batching.planner import Planner
+from service.batching.policy import BatchLimits
+from service.core import RewardModel
+from service.engine import AdmissionLimits, RewardEngine
+from service.engine.preparation import Preparer
+from service.errors import GoldenMismatch, StartError
+from service.inputs.fetch import Fetcher, FetchRules
+from service.metrics import Metrics
+from service.model.loading import load, open_source
+from service.progress import byte_progress
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = "Scalar rewards of BaseReward checkpoints, for (picture, prompt, response)."
+
+
+class Lifecycle:
+    """Loads the model beside the listening server, drains it, and says when it cannot be."""
+
+    def __init__(
+        self, settings: Settings, engine: RewardEngine, metrics: Metrics, model: RewardModel | None
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._metrics = metrics
+        self._given = model
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.failure: str | None = None  # why the server gave up, in one line
+        self.on_failure: Callable[[], None] = lambda: None
+
+    async def bring_up(self) -> None:
+        """Load and check off the event loop; a mismatch stays unready, a start error gives up."""
+        begin = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        try:
+            model = self._given
+            if model is None:
+                model = await asyncio.to_thread(load_model, self._settings)
+            self._metrics.model_loaded(model.info, time.monotonic() - begin)
+            await asyncio.to_thread(model.check)
+        except GoldenMismatch as error:
+            self._engine.not_ready = f"golden scores are not reproduced: {error}"
+            log.error(self._engine.not_ready)  # noqa: TRY400 - the line says it all
+        except StartError as error:
+            self._give_up(str(error))
+        except Exception:
+            log.exception("the model could not be loaded")
+            self._give_up("the model could not be loaded; the log has the traceback")
+        else:
+            self._engine.attach(model)
+            log.info(
+                "ready",
+                extra={
+                    "fingerprint": model.info.fingerprint,
+                    "numerics": model.info.numerics,
+                    "seconds": round(time.monotonic() - begin, 1),
+                },
+            )
+
+    def drain(self) -> None:
+        """Refuse new requests now; whoever still waits after `drain_s` is told so. Safe in a signal handler."""
+        if self._engine.draining or self._loop is None:
+            return
+        self._engine.draining = True
+        log.info("draining", extra={"seconds": self._settings.drain_s})
+        later = partial(self._loop.call_later, self._settings.drain_s, self._engine.abandon)
+        self._loop.call_soon_threadsafe(later)
+
+    def _give_up(self, reason: str) -> None:
+        self._engine.not_ready = reason
+        self.failure = reason
+        self.on_failure()
+
+
+def load_model(settings: Settings) -> RewardModel:
+    """The checkpoint the settings name, or the embedded one."""
+    checkpoint = open_source(
+        settings.checkpoint or demo.checkpoint_folder(), settings.revision, settings.recipe
+    )
+    return load(
+        checkpoint,
+        name=settings.model_name,
+        device=settings.device,
+        dtype=settings.dtype,
+        progress=byte_progress,
+    )
+
+
+def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
+    """The application. With `model` it serves that one; else it loads what the settings name.
+
+    Raises:
+        StartError: the key file does not do.
+    """
+    metrics = Metrics()
+    metrics.built_with(__version__, version("torch"), version("transformers"))
+    engine = build_engine(settings, metrics)
+    lifecycle = Lifecycle(settings, engine, metrics, model)
+    operations = Operations(engine, metrics, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        ops = _ops_port(settings, operations)
+        loading = asyncio.create_task(lifecycle.bring_up())
+        if model is not None:
+            await loading
+        yield
+        loading.cancel()
+        await engine.stop()
+        if ops is not None:
+            ops.stop()
+
+    app = FastAPI(
+        title="BaseReward service", version=__version__, description=DESCRIPTION, lifespan=lifespan
+    )
+    app.state.lifecycle = lifecycle
+    app.state.engine = engine
+    app.add_exception_handler(HTTPException, refuse_http)
+    app.include_router(ScoreRoute(engine, settings).router, tags=["score"])
+    probes = settings.ops_port is None
+    app.include_router(operations_router(operations, probes), tags=["operations"])
+    openapi.install(app)
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    # The last one added is the outermost.
+    app.add_middleware(Authentication, keyring=read_keys(key, settings.api_key_file))
+    app.add_middleware(RequestContext, metrics=metrics, overload_status=settings.overload_status)
+    return app
+
+
+def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:
+    """An engine without a model; `attach` gives it one."""
+    fetcher = Fetcher(
+        FetchRules(
+            frozenset(host.lower() for host in settings.allowed_url_hosts),
+            settings.allow_private_urls,
+            settings.allowed_file_dir,
+            settings.fetch_timeout_s,
+            settings.max_fetch_bytes,
+        )
+    )
+    threads = settings.prepare_threads or os.cpu_count() or 1
+    return RewardEngine(
+        AdmissionLimits(
+            settings.max_responses, settings.max_queued_responses, settings.max_queued_bytes
+        ),
+        Planner(
+            BatchLimits(settings.max_batch_tokens, settings.max_batch_responses),
+            settings.batch_wait_s,
+        ),
+        Preparer(fetcher, threads, settings.max_images, settings.max_image_pixels),
+        metrics,
+    )
+
+
+def _ops_port(settings: Settings, operations: Operations) -> OpsPort | None:
+    if settings.ops_port is None:
+        return None
+    port = OpsPort(operations, settings.host, settings.ops_port)
+    port.start()
+    log.info("ops port", extra={"port": port.port})
+    return port

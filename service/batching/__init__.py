@@ -1,0 +1,1 @@
+"""What runs when: pure policy, the line, and the thread that runs the model."""

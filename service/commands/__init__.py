@@ -1,0 +1,1 @@
+"""The commands of `basereward`: each parses its own flags and returns an exit code."""

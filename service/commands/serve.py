@@ -1,0 +1,101 @@
+"""`basereward serve`: settings to a listening server, and its end to an exit code."""
+
+import argparse
+import logging
+import socket
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from service import demo, log, settings
+from service.app import Lifecycle, create_app
+from service.errors import StartError
+from service.model.loading import open_source
+from service.settings import Settings
+
+GRACE_S = 5.0  # beyond the drain, for answers that are on their way
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="serve a checkpoint over HTTP; without one, the embedded demo model",
+        description="Every flag is also a variable (BASEREWARD_…) and a key of the --config file.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings")
+    for name, field in Settings.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        default = field.default if field.default not in (None, ()) else "unset"
+        text = f"{field.description} [{default}]".replace("%", "%%")
+        if field.annotation is bool:
+            parser.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=None, help=text
+            )
+        else:
+            parser.add_argument(flag, metavar=name.upper(), default=None, help=text)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    flags = {k: v for k, v in vars(arguments).items() if k in (*Settings.model_fields, "config")}
+    return serve(settings.load(flags))
+
+
+def serve(chosen: Settings) -> int:
+    """Serve until told to stop. Non-zero if the model could not be loaded.
+
+    Raises:
+        StartError: before anything listens.
+    """
+    log.configure(chosen.log_level)
+    source = chosen.checkpoint or str(demo.checkpoint_folder())
+    if Path(source).expanduser().exists():  # a wrong folder is said at once; a hub id may take long
+        open_source(source, chosen.revision, chosen.recipe)
+    app = create_app(chosen)
+    listener = _listen(chosen)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(chosen.drain_s + GRACE_S),
+    )
+    server = Server(config, app.state.lifecycle)
+    host, port = listener.getsockname()[:2]
+    logging.getLogger(__name__).info("listening", extra={"url": f"http://{host}:{port}"})
+    server.run(sockets=[listener])
+    failure = app.state.lifecycle.failure
+    if failure is not None:
+        raise StartError(failure)
+    return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn that starts draining the moment it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        lifecycle.on_failure = self._stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._lifecycle.drain()
+        super().handle_exit(sig, frame)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def _listen(chosen: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (chosen.host, chosen.port), family=family, backlog=chosen.backlog, reuse_port=False
+        )
+    except OSError as error:
+        reason = error.strerror or "the address cannot be used"
+        raise StartError(
+            f"cannot listen on {chosen.host}:{chosen.port}: {reason.lower()}"
+        ) from None

@@ -1,0 +1,7 @@
+"""Admission, preparation, the wait for the model, and the answer to the whole request."""
+
+from service.engine.admission import Admission, AdmissionLimits, Tenant
+from service.engine.call import Scored, Timing, Usage
+from service.engine.reward_engine import RewardEngine
+
+__all__ = ["Admission", "AdmissionLimits", "RewardEngine", "Scored", "Tenant", "Timing", "Usage"]

@@ -1,0 +1,104 @@
+"""One waiting request, and what it is answered with."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.batching.planner import Outcome
+from service.core import Example, Warned
+from service.errors import ItemError, ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `queue` ends when the request's first step starts, `forward` when its last one ends."""
+
+    total: float
+    prepare: float
+    queue: float
+    forward: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    items: int
+    responses: int
+    text_tokens: int
+    image_tokens: int
+    shared_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Outcomes mirror the items: for each of its responses a reward or that response's error."""
+
+    outcomes: list[list[Outcome]]
+    warnings: list[tuple[int, Warned]]  # (item, what)
+    usage: Usage
+    timing: Timing
+
+
+class Call:
+    """A `Ticket` that wakes its event loop once, when every response is settled."""
+
+    def __init__(self, counts: Sequence[int], deadline: float) -> None:
+        self.deadline = deadline  # monotonic seconds
+        self.wanted = True
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self._outcomes: list[list[Outcome | None]] = [[None] * n for n in counts]
+        self._left = sum(counts)
+        self._lock = threading.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
+
+    def started(self, now: float) -> None:
+        if self.started_at is None:
+            self.started_at = now
+
+    def settle(self, item: int, outcomes: Sequence[tuple[int, Outcome]], now: float) -> None:
+        with self._lock:
+            for response, outcome in outcomes:
+                self._outcomes[item][response] = outcome
+            self._left -= len(outcomes)
+            finished = self._left == 0
+        self.ended_at = now
+        if finished and self.wanted:
+            self._loop.call_soon_threadsafe(self._done.set)
+
+    def settle_item(self, item: int, error: ServiceError, now: float) -> None:
+        """The same error for every response of an item."""
+        self.settle(item, [(r, error) for r in range(len(self._outcomes[item]))], now)
+
+    async def wait(self) -> None:
+        await self._done.wait()
+
+    def outcomes(self, missing: ServiceError) -> list[list[Outcome]]:
+        """Everything settled so far; what is not is `missing`."""
+        with self._lock:
+            return [[missing if o is None else o for o in group] for group in self._outcomes]
+
+
+def usage_of(examples: Sequence[Example], outcomes: Sequence[Sequence[Outcome]]) -> Usage:
+    image = sum(example.image_tokens * len(example.lengths) for example in examples)
+    total = sum(sum(example.lengths) for example in examples)
+    return Usage(len(outcomes), sum(map(len, outcomes)), total - image, image)
+
+
+def refusal(errors: Sequence[tuple[int, int | None, ServiceError]]) -> ServiceError:
+    """One error for a request with bad items: that of the lowest, with the list of all.
+
+    Args:
+        errors: (item, response, error), in order; response None where the whole item is at fault.
+    """
+    _, _, first = errors[0]
+    listed = [ItemError(i, error.code, located(error), r) for i, r, error in errors]
+    return ServiceError(
+        located(first), code=first.code, param=first.param, items=listed, headers=first.headers
+    )
+
+
+def located(error: ServiceError) -> str:
+    """The message with the field at fault in front."""
+    return f"{error.param}: {error.message}" if error.param else error.message

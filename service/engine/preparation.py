@@ -1,0 +1,129 @@
+"""Items to examples on a pool of threads: each distinct picture decoded once, texts tokenised in batches."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from service.core import Example, Item, Patches, Picture, RewardModel, Warned
+from service.errors import InvalidRequest, ServiceError
+from service.inputs.fetch import Fetcher
+from service.inputs.images import ANIMATED, ImageLimits, decode_image
+from service.inputs.sources import picture_bytes
+
+T = TypeVar("T")
+Prepared = Example | ServiceError
+
+RESPONSES_A_TASK = 256  # how much of a request one pool task tokenises
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPicture:
+    patches: Patches
+    moving: bool
+
+
+PreparedPictures = Mapping[Picture, PreparedPicture | ServiceError]
+
+
+class Preparer:
+    def __init__(self, fetcher: Fetcher, threads: int, max_images: int, max_pixels: int) -> None:
+        self._fetcher = fetcher
+        self._max_images = max_images
+        self._max_pixels = max_pixels
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def distinct_pictures(self, items: Sequence[Item | ServiceError]) -> list[Picture]:
+        """
+        Raises:
+            InvalidRequest: too_many_images.
+        """
+        good = (item for item in items if isinstance(item, Item))
+        distinct = list(dict.fromkeys(p for item in good for p in pictures_of(item)))
+        if len(distinct) > self._max_images:
+            message = f"{len(distinct)} distinct pictures exceed {self._max_images} a request"
+            raise InvalidRequest(message, code="too_many_images")
+        return distinct
+
+    async def prepare(
+        self, model: RewardModel, items: Sequence[Item | ServiceError], pictures: list[Picture]
+    ) -> list[Prepared]:
+        """An example, or the error, for every item, in order."""
+        found = await self._pictures(model, pictures)
+        checked = [_blame_picture(item, found) for item in items]
+        chunks = list(_chunks([(i, x) for i, x in enumerate(checked) if isinstance(x, Item)]))
+        encoded = await asyncio.gather(
+            *(self._encode(model, [x for _, x in c], found) for c in chunks)
+        )
+        examples = {
+            i: e
+            for c, es in zip(chunks, encoded, strict=True)
+            for (i, _), e in zip(c, es, strict=True)
+        }
+        return [x if isinstance(x, ServiceError) else examples[i] for i, x in enumerate(checked)]
+
+    async def _pictures(self, model: RewardModel, pictures: list[Picture]) -> PreparedPictures:
+        limits = ImageLimits(self._max_pixels, model.info.apply_exif)
+
+        def one(picture: Picture) -> PreparedPicture | ServiceError:
+            try:
+                raster = decode_image(picture_bytes(picture, self._fetcher), limits)
+                return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
+            except ServiceError as error:
+                return error
+
+        done = await asyncio.gather(*(self._in_pool(partial(one, p)) for p in pictures))
+        return dict(zip(pictures, done, strict=True))
+
+    async def _encode(
+        self, model: RewardModel, items: list[Item], found: PreparedPictures
+    ) -> list[Prepared]:
+        patches = {p: x.patches for p, x in found.items() if isinstance(x, PreparedPicture)}
+        encoded = await self._in_pool(lambda: model.encode(items, patches))
+        return [_finish(e, item, found) for e, item in zip(encoded, items, strict=True)]
+
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def pictures_of(item: Item) -> Iterator[Picture]:
+    return (part for turn in item.turns for part in turn.parts if isinstance(part, Picture))
+
+
+def _blame_picture(item: Item | ServiceError, found: PreparedPictures) -> Item | ServiceError:
+    """The item, or the error of its first bad picture under the name this item gives it."""
+    if isinstance(item, ServiceError):
+        return item
+    for picture in pictures_of(item):
+        error = found[picture]
+        if isinstance(error, ServiceError):
+            return InvalidRequest(error.message, code=error.code, param=picture.param)
+    return item
+
+
+def _finish(encoded: Example | Exception, item: Item, found: PreparedPictures) -> Prepared:
+    if isinstance(encoded, ServiceError):
+        return InvalidRequest(encoded.message, code=encoded.code, param=encoded.param or item.param)
+    if isinstance(encoded, Exception):
+        raise encoded
+    moving = [p for p in pictures_of(item) if getattr(found[p], "moving", False)]
+    notes = [Warned(ANIMATED, f"{p.param} moves; its first frame is scored") for p in moving]
+    return replace(encoded, warnings=(*notes, *encoded.warnings)) if notes else encoded
+
+
+def _chunks(items: list[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
+    chunk: list[tuple[int, Item]] = []
+    size = 0
+    for entry in items:
+        chunk.append(entry)
+        size += len(entry[1].responses)
+        if size >= RESPONSES_A_TASK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,1 @@
+"""What callers send, made safe: pictures and conversations."""

@@ -1,0 +1,1 @@
+"""Checkpoint to rewards: the only room that knows torch and transformers."""

@@ -1,0 +1,167 @@
+"""The stock transformers backbone: built empty, filled tensor by tensor, fingerprinted on the way."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel, Qwen2VLConfig, Qwen2VLModel
+from transformers.initialization import no_init_weights
+from transformers.utils import logging as transformers_logging
+
+from service.errors import StartError
+from service.model.checkpoint import Checkpoint
+from service.model.head import RewardHead
+from service.model.tensors import StoredTensor
+
+# By model_type, never by `architectures`: trainers write names there that do not exist. Never by a
+# subclass of ours: transformers 5 skips its key conversion for those and leaves weights random.
+CLASSES: dict[str, tuple[Any, Any]] = {
+    "qwen2_5_vl": (Qwen2_5_VLConfig, Qwen2_5_VLModel),
+    "qwen2_vl": (Qwen2VLConfig, Qwen2VLModel),
+}
+_DTYPE_NAMES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+
+Progress = Callable[[int], None]  # called with bytes read
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    backbone: Any  # Qwen2_5_VLModel or Qwen2VLModel
+    head: RewardHead
+    tensor_digests: Mapping[
+        str, str
+    ]  # canonical name → dtype, shape and sha256 of the stored bytes
+
+
+def build(config: Mapping[str, Any], dtype: torch.dtype, device: torch.device | str) -> nn.Module:
+    """The stock model with its memory allocated and its weights undefined; buffers are right."""
+    transformers_logging.set_verbosity_error()  # its advice is about configs and classes we do not use
+    config_class, model_class = CLASSES[str(config["model_type"])]
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        with torch.device(device), no_init_weights():
+            model: nn.Module = model_class(_config(config_class, config, dtype))
+    except (TypeError, ValueError, KeyError) as error:
+        raise StartError(f"config.json: {str(error).strip().splitlines()[0]}") from None
+    finally:
+        torch.set_default_dtype(before)
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def _config(config_class: Any, values: Mapping[str, Any], dtype: torch.dtype) -> Any:
+    ignored = ("model_type", "architectures", "transformers_version", "quantization_config")
+    config = config_class(**{k: v for k, v in values.items() if k not in ignored})
+    for part in (config, config.text_config, config.vision_config):
+        part.dtype = dtype  # a part's own dtype would win over the default one
+    return config
+
+
+def load(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: torch.device,
+    progress: Progress = lambda _: None,
+) -> Weights:
+    """Read every tensor once: hash its stored bytes, cast it, put it where it belongs.
+
+    Raises:
+        StartError: a tensor is missing, of another shape or of another type; names it.
+    """
+    tensors = checkpoint.tensors
+    _check_shapes(checkpoint)
+    backbone = build(checkpoint.config, dtype, device)
+    manifest = checkpoint.manifest
+    head = RewardHead(
+        tensors.head_widths,
+        [layer.bias is not None for layer in tensors.head],
+        manifest.head.activation,
+    ).to(device)
+    targets = dict(backbone.named_parameters()) | dict(backbone.named_buffers())
+    wanted: dict[StoredTensor, tuple[str, Any]] = {
+        stored: (name, targets[name]) for name, stored in tensors.backbone.items()
+    }
+    for layer, module in zip(tensors.head, head.layers, strict=True):
+        wanted[layer.weight] = (f"head.{layer.index}.weight", module.weight)
+        if layer.bias is not None:
+            wanted[layer.bias] = (f"head.{layer.index}.bias", module.bias)
+    digests = {}
+    for stored, value in _read(checkpoint.folder, list(wanted)):
+        name, target = wanted[stored]
+        digests[name] = _digest(stored, value)
+        with torch.no_grad():
+            target.copy_(value)
+        progress(value.nbytes)
+    return Weights(backbone, head.eval().requires_grad_(requires_grad=False), digests)
+
+
+def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Canonical name → shape of every backbone tensor, without allocating any."""
+    skeleton = build(config, torch.bfloat16, "meta")
+    return {name: tuple(value.shape) for name, value in skeleton.state_dict().items()}
+
+
+def _check_shapes(checkpoint: Checkpoint) -> None:
+    expected = expected_shapes(checkpoint.config)
+    stored = checkpoint.tensors.backbone
+    for name, shape in expected.items():
+        if name not in stored:
+            raise StartError(f"backbone tensor {name} is missing")
+        if stored[name].shape != shape:
+            raise StartError(
+                f"backbone tensor {stored[name].name} has shape {list(stored[name].shape)}, "
+                f"config.json asks for {list(shape)}"
+            )
+    extra = next((tensor.name for name, tensor in stored.items() if name not in expected), None)
+    if extra:
+        raise StartError(f"tensor {extra} has no place in the backbone that config.json describes")
+    _check_types(checkpoint)
+    hidden = expected["language_model.norm.weight"][0]
+    first = checkpoint.tensors.head[0].weight
+    if first.shape[1] != hidden:
+        raise StartError(
+            f"head tensor {first.name} takes {first.shape[1]} inputs; the backbone gives {hidden}"
+        )
+
+
+def _check_types(checkpoint: Checkpoint) -> None:
+    head = [layer.weight for layer in checkpoint.tensors.head]
+    for tensor in (*checkpoint.tensors.backbone.values(), *head):
+        if tensor.dtype not in _DTYPE_NAMES:
+            raise StartError(
+                f"tensor {tensor.name} is stored as {tensor.dtype}; only float weights are served"
+            )
+
+
+def _read(folder: Path, tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, Tensor]]:
+    files = sorted({tensor.file for tensor in tensors})
+    for name in files:
+        try:
+            with safe_open(folder / name, framework="pt", device="cpu") as file:
+                for tensor in tensors:
+                    if tensor.file == name:
+                        yield tensor, file.get_tensor(tensor.name)
+        except (SafetensorError, OSError):
+            raise StartError(f"{name} cannot be read; it is damaged or cut short") from None
+
+
+def _digest(stored: StoredTensor, value: Tensor) -> str:
+    raw = value.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return f"{stored.dtype} {list(stored.shape)} {hashlib.sha256(raw.data).hexdigest()}"
+
+
+def fingerprint(digests: Mapping[str, str], *others: object) -> str:
+    """One name for the function that scores: tensors under their canonical names, and everything else it uses."""
+    text = json.dumps([sorted(digests.items()), *others], sort_keys=True, ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""Where and how precisely the model runs, and how that is named in answers."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+from service.core import DeviceMemory
+from service.errors import StartError
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+_SHORT = {torch.bfloat16: "bf16", torch.float32: "fp32"}
+_HEADROOM = 1.10  # activations of the smallest step, and the allocator's rounding
+
+
+def cuda_problem() -> str | None:
+    """Why CUDA cannot be used; None if it can."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return None
+    return str(caught[0].message).splitlines()[0] if caught else "no CUDA device is visible"
+
+
+def pick_device(
+    wanted: str,
+    problem: Callable[[], str | None] = cuda_problem,
+    cuda_build: bool = torch.version.cuda is not None,
+) -> torch.device:
+    """CUDA when there is one, else CPU.
+
+    Raises:
+        StartError: CUDA was asked for, or its driver is too old for this torch: serving 7B on the
+            CPU of a GPU node without a word would look like a hang.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    trouble = problem() if cuda_build else "this torch is a CPU build"
+    if trouble is None:
+        return torch.device("cuda", 0)
+    if wanted == "cuda":
+        raise StartError(f"device cuda: {trouble}")
+    if "driver" in trouble and "too old" in trouble:
+        raise StartError(
+            f"NVIDIA driver too old for torch {torch.__version__}: update it, or set device=cpu"
+        )
+    return torch.device("cpu")
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    if wanted == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return DTYPES[wanted]
+
+
+def check_memory(needed_bytes: int, device: torch.device) -> None:
+    """
+    Raises:
+        StartError: the weights do not fit into the device's free memory.
+    """
+    if device.type != "cuda":
+        return
+    free, total = torch.cuda.mem_get_info(device)
+    if needed_bytes * _HEADROOM > free:
+        raise StartError(not_enough_memory(needed_bytes, free, total))
+
+
+def not_enough_memory(needed: int, free: int, total: int) -> str:
+    gib = 2**30
+    found = f"{free / gib:.1f} of {total / gib:.1f} GiB are free"
+    return f"not enough GPU memory: the weights need {needed / gib:.1f} GiB, {found}"
+
+
+def memory(device: torch.device) -> DeviceMemory | None:
+    if device.type != "cuda":
+        return None
+    return DeviceMemory(
+        torch.cuda.memory_allocated(device),
+        torch.cuda.memory_reserved(device),
+        torch.cuda.get_device_properties(device).total_memory,
+    )
+
+
+def numerics(dtype: torch.dtype, device: torch.device) -> str:
+    """Precision, sameness level, chip, library: equal strings promise equal rewards within the bound."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        chip = f"sm{major}{minor}"
+    else:
+        chip = "cpu-" + torch.backends.cpu.get_cpu_capability().lower()
+    library = ".".join(torch.__version__.split("+")[0].split(".")[:2])
+    return f"{_SHORT[dtype]}/fast/{chip}/torch-{library}"

@@ -1,0 +1,74 @@
+"""Golden scores: examples of known reward that a loaded model must reproduce before it may serve."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.core import Example, Item, Picture, Raster, RewardModel, Slice
+from service.errors import GoldenMismatch, StartError
+from service.inputs.conversation import user_turn
+from service.inputs.images import ImageLimits, decode_image
+from service.model.checkpoint import Checkpoint
+from service.model.manifest import Golden
+
+_MAX_PIXELS = 178_956_970  # the operator's own pictures; Pillow's bomb limit is enough
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenResult:
+    golden: Golden
+    reward: float
+
+    @property
+    def difference(self) -> float:
+        return abs(self.reward - self.golden.reward)
+
+
+def check_golden(model: RewardModel, checkpoint: Checkpoint) -> None:
+    """Reproduce every golden score; with none, run one forward pass as the warm-up.
+
+    Raises:
+        GoldenMismatch: names the worst of them.
+    """
+    golden = checkpoint.manifest.golden
+    if not golden:
+        _score_one(model, "warm-up", "warm-up", Raster(56, 56, bytes(3 * 56 * 56)))
+        return
+    worst = max(score_golden(model, golden, checkpoint.folder), key=_badness)
+    if not worst.difference <= model.info.tolerance:  # NaN is a mismatch too
+        index = golden.index(worst.golden)
+        raise GoldenMismatch(
+            f"golden[{index}] gives {worst.reward:.6g}, the manifest says {worst.golden.reward:.6g} "
+            f"(tolerance {model.info.tolerance:g})"
+        )
+
+
+def score_golden(model: RewardModel, golden: Sequence[Golden], folder: Path) -> list[GoldenResult]:
+    """One item at a time, so that nothing but the item itself can matter."""
+    limits = ImageLimits(_MAX_PIXELS, model.info.apply_exif)
+    results = []
+    for known in golden:
+        raster = decode_image(_read(folder, known.image), limits) if known.image else None
+        results.append(GoldenResult(known, _score_one(model, known.prompt, known.response, raster)))
+    return results
+
+
+def _score_one(model: RewardModel, prompt: str, response: str, raster: Raster | None) -> float:
+    patches = {Picture("golden", "golden"): model.patchify(raster)} if raster else {}
+    turn = user_turn(prompt, list(patches), model.info.image_position)
+    (example,) = model.encode([Item((turn,), (response,))], patches)
+    if not isinstance(example, Example):
+        raise example
+    return model.score(model.stage((Slice(example, (0,)),)))[0][0]
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError:
+        raise StartError(f"golden picture {name} is missing") from None
+
+
+def _badness(result: GoldenResult) -> float:
+    return math.inf if math.isnan(result.difference) else result.difference

@@ -1,0 +1,177 @@
+"""Every setting of the server, each one flag = environment variable = file key; nothing else reads the environment."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from service.errors import StartError
+
+ENV_PREFIX = "BASEREWARD_"
+CONFIG_KEY = "config"  # names the TOML file; a flag and a variable, not a key of the file itself
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Frozen and complete. An unknown or malformed setting stops the start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # What is served
+    checkpoint: str | None = Field(
+        None,
+        description="Folder or hub id of the checkpoint; unset serves the embedded demo model.",
+    )
+    revision: str | None = Field(None, description="Revision of a hub id: commit, tag or branch.")
+    recipe: str | None = Field(
+        None,
+        description="Training stack whose conventions a checkpoint without a manifest follows.",
+    )
+    model_name: str = Field("basereward", description="Name that requests and /v1/models use.")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="auto: CUDA if there is one, else CPU."
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto",
+        description="Backbone precision; auto: bfloat16 on CUDA, float32 on CPU. The head is float32.",
+    )
+
+    # Where it listens
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    ops_port: int | None = Field(
+        None, ge=0, le=65535, description="Second port that alone answers the probes and /metrics."
+    )
+    backlog: Positive = Field(
+        8192, description="Connections the kernel may hold before they are accepted."
+    )
+
+    # Who may call
+    api_key: SecretStr | None = Field(
+        None, description="Key that every route but probes and metrics asks for."
+    )
+    api_key_file: Path | None = Field(
+        None, description="JSON file of several keys with tenant and limits (docs/settings.md)."
+    )
+
+    # Limits of one request
+    max_body_bytes: Positive = Field(256 * 2**20, description="Largest request body.")
+    max_responses: Positive = Field(8192, description="Most responses in one request.")
+    max_images: Positive = Field(1024, description="Most distinct pictures in one request.")
+    max_image_pixels: Positive = Field(
+        16_777_216, description="Largest picture, width times height."
+    )
+    max_text_chars: Positive = Field(
+        262_144, description="Longest single text (prompt, turn, response)."
+    )
+    timeout_s: Seconds = Field(600.0, description="Deadline of a request that names none.")
+    body_timeout_s: Seconds = Field(30.0, description="Longest silence while a body streams in.")
+
+    # Pictures by URL or path: off unless allowed
+    allowed_url_hosts: tuple[str, ...] = Field(
+        (), description="Hosts from which https:// pictures may be fetched, separated by commas."
+    )
+    allow_private_urls: bool = Field(
+        False,
+        description="Let an allowed host resolve to a private address (an object store in the cluster).",
+    )
+    allowed_file_dir: Path | None = Field(
+        None, description="Folder under which file:// pictures may be read."
+    )
+    fetch_timeout_s: Seconds = Field(10.0, description="Deadline of one picture fetch.")
+    max_fetch_bytes: Positive = Field(32 * 2**20, description="Largest fetched or file:// picture.")
+
+    # Queue and batches
+    max_queued_responses: Positive = Field(65_536, description="Responses that may wait at once.")
+    max_queued_bytes: Positive = Field(
+        4 * 2**30, description="Request bytes that may wait at once."
+    )
+    max_batch_tokens: Positive = Field(
+        16_384, description="Token budget of a step, pictures and padding counted."
+    )
+    max_batch_responses: Positive = Field(512, description="Most responses in one step.")
+    batch_wait_s: float = Field(
+        0.0, ge=0, description="How long an idle model waits for company; 0 never waits."
+    )
+    prepare_threads: int = Field(
+        0, ge=0, description="Threads that decode and tokenise; 0: one a core."
+    )
+    overload_status: Literal[429, 503] = Field(429, description="Status of an overloaded answer.")
+
+    # Life cycle
+    drain_s: Seconds = Field(30.0, description="How long a stopping server finishes accepted work.")
+    hang_timeout_s: Seconds = Field(
+        120.0, description="A step that takes longer makes /livez fail."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level logged."
+    )
+
+    @property
+    def needs_key(self) -> bool:
+        return self.api_key is not None or self.api_key_file is not None
+
+    def public(self) -> dict[str, Any]:
+        """The settings without secrets, for `/info`."""
+        values = self.model_dump(mode="json", exclude={"api_key", "api_key_file"})
+        return values | {"api_key_set": self.needs_key}
+
+
+def env_name(field: str) -> str:
+    return ENV_PREFIX + field.upper()
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from flags over environment over file over defaults.
+
+    Raises:
+        StartError: a name no setting has, or a value no setting takes, in one line.
+    """
+    environ = os.environ if environ is None else environ
+    given = {k: v for k, v in flags.items() if v is not None}
+    variables = _from_environment(environ)
+    path = given.pop(CONFIG_KEY, None) or variables.pop(CONFIG_KEY, None)
+    variables.pop(CONFIG_KEY, None)
+    merged = (_from_file(Path(path)) if path else {}) | variables | given
+    try:
+        return Settings(**{k: _split(k, v) for k, v in merged.items()})
+    except ValidationError as error:
+        raise StartError(_one_line(error)) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {k[len(ENV_PREFIX) :].lower(): v for k, v in environ.items() if k.startswith(ENV_PREFIX)}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise StartError(f"cannot read the settings file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StartError(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _split(name: str, value: Any) -> Any:
+    """Lists arrive as one string from flags and variables; an empty variable is an unset one."""
+    field = Settings.model_fields.get(name)
+    if value == "" and field is not None:
+        return field.default
+    if isinstance(value, str) and field is not None and field.annotation == tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, str) and value.isdigit() and name == "overload_status":
+        return int(value)
+    return value
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {name!r} (as a variable: {env_name(name)}); see docs/settings.md"
+    return f"setting {name!r} (as a variable: {env_name(name)}): {first['msg']}"
