@@ -1,6 +1,7 @@
 """The line of groups waiting for a step, and who is told what became of them."""
 
 import itertools
+import math
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Planner:
         self._limits = limits
         self._wait_s = wait_s
         self._line: dict[int, Job] = {}
+        self._keys: dict[int, list[int]] = {}  # id of a ticket → where its jobs stand
+        self._soonest = math.inf  # no deadline in line is earlier
         self._ids = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
@@ -86,15 +89,19 @@ class Planner:
             if self._closed:
                 raise Busy("the server is shutting down", code="draining")
             for job in jobs:
-                self._line[next(self._ids)] = job
+                key = next(self._ids)
+                self._line[key] = job
+                self._keys.setdefault(id(job.ticket), []).append(key)
+                self._soonest = min(self._soonest, job.ticket.deadline)
                 self._count(job, +1)
             self._changed.notify_all()
 
     def cancel(self, ticket: Ticket) -> None:
-        """Forget everything a caller still has in line; nobody is told."""
+        """Forget a caller and everything it still has in line; nobody is told. Every caller ends so."""
         with self._changed:
-            for key in [k for k, job in self._line.items() if job.ticket is ticket]:
-                self._count(self._line.pop(key), -1)
+            for key in self._keys.pop(id(ticket), ()):
+                if key in self._line:
+                    self._drop(key)
 
     def oldest_age_s(self, now: float) -> float:
         with self._changed:
@@ -121,8 +128,7 @@ class Planner:
     def take(self, now: float) -> PlannedStep | None:
         """The next step, or None if nothing in line is still wanted. Expired callers are told so."""
         with self._changed:
-            expired = [k for k, job in self._line.items() if job.ticket.deadline <= now]
-            dropped = [self._drop(key) for key in expired]
+            dropped = self._drop_expired(now)
             planned = self._plan()
         for job in dropped:
             error = DeadlineExceeded("the deadline passed before the response was scored")
@@ -138,6 +144,15 @@ class Planner:
             self.queued_responses = self.queued_tokens = 0
             self._changed.notify_all()
             return left
+
+    def _drop_expired(self, now: float) -> list[Job]:
+        if now < self._soonest:
+            return []
+        expired = [k for k, job in self._line.items() if job.ticket.deadline <= now]
+        dropped = [self._drop(key) for key in expired]
+        left = (job.ticket.deadline for job in self._line.values())
+        self._soonest = min(left, default=math.inf)
+        return dropped
 
     def _plan(self) -> PlannedStep | None:
         keys = list(itertools.islice(self._line, self._limits.max_groups))

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from service import settings
 from service.app import build_engine, load_model
 from service.core import Item, Picture
 from service.errors import StartError
@@ -77,14 +78,14 @@ def _ask(arguments: argparse.Namespace, pictures: list[bytes]) -> list[float]:
 def _score_here(arguments: argparse.Namespace, pictures: list[bytes]) -> list[float]:
     names = ("checkpoint", "revision", "recipe", "device", "dtype")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
-    return asyncio.run(_score_locally(Settings(**given), arguments, pictures))
+    return asyncio.run(_score_locally(settings.load(given), arguments, pictures))
 
 
 async def _score_locally(
-    settings: Settings, arguments: argparse.Namespace, pictures: list[bytes]
+    chosen: Settings, arguments: argparse.Namespace, pictures: list[bytes]
 ) -> list[float]:
-    model = load_model(settings)
-    engine = build_engine(settings, Metrics())
+    model = load_model(chosen)
+    engine = build_engine(chosen, Metrics())
     engine.attach(model)
     turn = user_turn(
         arguments.prompt,
@@ -96,7 +97,7 @@ async def _score_locally(
     )
     item = Item((turn,), tuple(arguments.response), param="")
     try:
-        scored = await engine.score([item], timeout_s=settings.timeout_s, fail=True)
+        scored = await engine.score([item], timeout_s=chosen.timeout_s, fail=True)
     finally:
         await engine.stop()
     return [outcome for outcome in scored.outcomes[0] if isinstance(outcome, float)]

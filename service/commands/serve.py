@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import socket
 from pathlib import Path
 from types import FrameType
@@ -73,16 +74,18 @@ def serve(chosen: Settings) -> int:
 
 
 class Server(uvicorn.Server):
-    """uvicorn that starts draining the moment it is told to stop."""
+    """uvicorn that starts draining the moment it is told to stop, and then ends with exit code 0."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
         lifecycle.on_failure = self._stop
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # Not uvicorn's own: it raises the signal again at the end, and a drained server would look killed.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
         self._lifecycle.drain()
-        super().handle_exit(sig, frame)
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -25,12 +25,7 @@ CLASSES: dict[str, tuple[Any, Any]] = {
     "qwen2_5_vl": (Qwen2_5_VLConfig, Qwen2_5_VLModel),
     "qwen2_vl": (Qwen2VLConfig, Qwen2VLModel),
 }
-_DTYPE_NAMES = {
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
+_FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 
 Progress = Callable[[int], None]  # called with bytes read
 
@@ -136,9 +131,9 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
 
 
 def _check_types(checkpoint: Checkpoint) -> None:
-    head = [layer.weight for layer in checkpoint.tensors.head]
+    head = (t for layer in checkpoint.tensors.head for t in (layer.weight, layer.bias))
     for tensor in (*checkpoint.tensors.backbone.values(), *head):
-        if tensor.dtype not in _DTYPE_NAMES:
+        if tensor is not None and tensor.dtype not in _FLOATS:
             raise StartError(
                 f"tensor {tensor.name} is stored as {tensor.dtype}; only float weights are served"
             )

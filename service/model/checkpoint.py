@@ -15,7 +15,7 @@ from service.model.tensors import StoredTensor, TensorMap, map_tensors
 BACKBONES = ("qwen2_5_vl", "qwen2_vl")
 INDEX = "model.safetensors.index.json"
 HEAD_FILES = ("value_head.safetensors",)
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "golden/*")
 _MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own limit
 

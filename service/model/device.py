@@ -42,7 +42,7 @@ def pick_device(
         raise StartError(f"device cuda: {trouble}")
     if "driver" in trouble and "too old" in trouble:
         raise StartError(
-            f"NVIDIA driver too old for torch {torch.__version__}: update it, or set device=cpu"
+            f"NVIDIA driver too old for torch {torch.__version__}: renew it, or set device=cpu"
         )
     return torch.device("cpu")
 

@@ -169,7 +169,7 @@ def _values(entry: Entry, spec: RandomSpec) -> Tensor:
         return torch.zeros(shape, dtype=dtype)
     if len(shape) == 1:
         return torch.ones(shape, dtype=dtype)
-    generator = torch.Generator().manual_seed(spec.seed * 2**32 + zlib.crc32(canonical.encode()))
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{spec.seed}/{canonical}".encode()))
     # Wide enough that a tiny model's rewards spread; narrow enough that a deep one's stay finite.
     scale = 1.0 / max(shape[-1], 1) ** 0.5 if len(shape) == 2 else 0.05  # noqa: PLR2004 - a matrix
     return torch.randn(shape, generator=generator, dtype=torch.float32).mul_(scale).to(dtype)

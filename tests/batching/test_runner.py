@@ -1,0 +1,202 @@
+"""The model's threads: one step staged behind the running one, and every caller answered whatever happens."""
+
+import threading
+import time
+
+import pytest
+
+from service.batching.planner import Job, Planner
+from service.batching.policy import BatchLimits
+from service.batching.runner import Runner
+from service.core import Item, Turn
+from service.errors import ServiceError
+from service.metrics import Metrics
+from tests.models import WAIT_S, StandIn, reward
+
+
+class Caller:
+    """A ticket that a test can wait on."""
+
+    def __init__(self, count: int) -> None:
+        self.deadline = time.monotonic() + WAIT_S
+        self.wanted = True
+        self.told: dict[int, float | ServiceError] = {}
+        self._count = count
+        self._done = threading.Event()
+
+    def started(self, now: float) -> None:
+        pass
+
+    def settle(self, item, outcomes, now) -> None:
+        assert not self.told.keys() & {r for r, _ in outcomes}, "settled twice"
+        self.told |= dict(outcomes)
+        if len(self.told) == self._count:
+            self._done.set()
+
+    def outcomes(self) -> list[float | str]:
+        assert self._done.wait(WAIT_S), "a caller was never answered"
+        told = [self.told[r] for r in range(self._count)]
+        return [o.code if isinstance(o, ServiceError) else o for o in told]
+
+
+class Running:
+    def __init__(self, model: StandIn, max_tokens: int = 1000, wait_s: float = 0.0) -> None:
+        self.model = model
+        self.planner = Planner(BatchLimits(max_tokens, 64), wait_s)
+        self.runner = Runner(model, self.planner, Metrics())
+
+    def submit(self, *responses: str, prompt: str = "Which?") -> Caller:
+        caller = Caller(len(responses))
+        item = Item((Turn("user", (prompt,)),), responses)
+        (example,) = self.model.encode([item], {})
+        job = Job(caller, 0, example, time.monotonic(), list(range(len(responses))))
+        self.planner.submit([job])
+        return caller
+
+    def occupy(self) -> Caller:
+        """A step stands in the held model."""
+        self.model.hold()
+        caller = self.submit("first")
+        assert self.model.entered.acquire(timeout=WAIT_S)
+        return caller
+
+
+@pytest.fixture
+def running():
+    started = []
+
+    def start(**options) -> Running:
+        one = Running(StandIn(), **options)
+        started.append(one)
+        one.runner.start()
+        return one
+
+    yield start
+    for one in started:
+        one.model.release()
+        one.runner.abandon()
+        one.runner.join(WAIT_S)
+        assert not any(thread.is_alive() for thread in one.runner._threads)
+
+
+def expected(*responses):
+    return [reward("Which?", response) for response in responses]
+
+
+def test_an_idle_model_starts_at_once(running):
+    one = running()
+    assert one.submit("a", "b").outcomes() == expected("a", "b")
+    assert one.model.steps == [["a", "b"]]
+
+
+def test_what_arrives_while_the_model_runs_becomes_one_step(running):
+    one = running()
+    first = one.occupy()
+    staged = one.submit("staged")  # staged behind the running step, alone
+    while len(one.model.staged) < 2:
+        time.sleep(0.001)
+    late = [one.submit(f"late {i}") for i in range(10)]
+    one.model.release()
+    assert first.outcomes() == expected("first")
+    assert staged.outcomes() == expected("staged")
+    for i, caller in enumerate(late):
+        assert caller.outcomes() == expected(f"late {i}")
+    assert one.model.steps == [["first"], ["staged"], [f"late {i}" for i in range(10)]]
+
+
+def test_exactly_one_step_is_staged_behind_the_running_one(running):
+    one = running(max_tokens=3)  # one response a step
+    one.occupy()
+    callers = [one.submit(f"{i}") for i in range(5)]
+    while len(one.model.staged) < 2:
+        time.sleep(0.001)
+    assert one.planner.queued_responses == 4  # the others may still be joined by siblings
+    one.model.release()
+    assert [c.outcomes() for c in callers] == [expected(f"{i}") for i in range(5)]
+    assert len(one.model.staged) == 6
+
+
+def test_callers_who_left_are_not_scored_even_when_staged(running):
+    one = running()
+    one.occupy()
+    gone = one.submit("gone")
+    while len(one.model.staged) < 2:
+        time.sleep(0.001)
+    gone.wanted = False
+    stays = one.submit("stays")
+    one.model.release()
+    assert stays.outcomes() == expected("stays")
+    assert "gone" not in one.model.seen
+
+
+def test_one_faulty_response_fails_alone(running):
+    one = running()
+    first = one.occupy()
+    one.model.broken = {"bad"}
+    caller = one.submit("good", "bad", "fine")
+    other = one.submit("other")
+    one.model.release()
+    assert caller.outcomes() == [*expected("good"), "model_failure", *expected("fine")]
+    assert other.outcomes() == expected("other")
+    assert first.outcomes() == expected("first")
+    assert one.submit("next").outcomes() == expected("next")
+
+
+def test_a_step_that_cannot_be_staged_is_sorted_out_too(running):
+    one = running()
+    stage = one.model.stage
+
+    def breaks(step):
+        if any("bad" in part.example.data[1] for part in step):
+            raise MemoryError
+        return stage(step)
+
+    one.model.stage = breaks
+    assert one.submit("bad").outcomes() == ["model_failure"]
+    assert one.submit("good").outcomes() == expected("good")
+
+
+def test_a_reward_that_is_no_number_is_an_error(running):
+    one = running()
+    one.model.answers = {"nan": float("nan"), "inf": float("inf")}
+    outcomes = one.submit("nan", "ok", "inf").outcomes()
+    assert outcomes == ["non_finite_reward", *expected("ok"), "non_finite_reward"]
+
+
+def test_abandoning_answers_everyone_in_line_and_finishes_what_runs(running):
+    one = running(max_tokens=4)
+    first = one.occupy()
+    staged = one.submit("staged")
+    while len(one.model.staged) < 2:
+        time.sleep(0.001)
+    waiting = [one.submit(f"{i}") for i in range(3)]
+    one.runner.abandon()
+    assert [caller.outcomes() for caller in waiting] == [["draining"]] * 3
+    one.model.release()
+    assert first.outcomes() == expected("first")
+    assert staged.outcomes() == expected("staged")
+
+
+def test_a_hanging_step_and_a_dead_thread_are_noticed():
+    now = [100.0]
+    one = Running(StandIn())
+    one.runner = Runner(one.model, one.planner, Metrics(), clock=lambda: now[0])
+    assert not one.runner.alive(5.0)  # not started
+    one.runner.start()
+    assert one.runner.alive(5.0)
+    one.occupy()
+    now[0] += 4.0
+    assert one.runner.alive(5.0)
+    now[0] += 2.0
+    assert not one.runner.alive(5.0)
+    one.model.release()
+    one.runner.abandon()
+    one.runner.join(WAIT_S)
+    assert not one.runner.alive(5.0)
+
+
+def test_the_batching_wait_lets_others_join(running):
+    one = running(wait_s=0.5, max_tokens=30)
+    callers = [one.submit(f"response {i:02d}") for i in range(10)]
+    assert [c.outcomes() for c in callers] == [expected(f"response {i:02d}") for i in range(10)]
+    assert len(one.model.steps[0]) > 1  # without the wait it would be the first alone

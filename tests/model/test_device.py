@@ -1,0 +1,61 @@
+"""Device and precision: what is picked, and the readable line where it cannot be."""
+
+import pytest
+import torch
+
+from service.errors import StartError
+from service.model import device as devices
+
+OLD_DRIVER = (
+    "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
+)
+
+
+def test_cpu_when_asked_or_when_there_is_nothing_else():
+    assert devices.pick_device("cpu", lambda: None, cuda_build=True).type == "cpu"
+    assert (
+        devices.pick_device("auto", lambda: "no CUDA device is visible", cuda_build=True).type
+        == "cpu"
+    )
+    assert devices.pick_device("auto", lambda: None, cuda_build=False).type == "cpu"
+
+
+def test_cuda_when_there_is_one():
+    assert devices.pick_device("auto", lambda: None, cuda_build=True).type == "cuda"
+
+
+def test_an_old_driver_is_said_not_served_around():
+    with pytest.raises(StartError, match="NVIDIA driver too old for torch"):
+        devices.pick_device("auto", lambda: OLD_DRIVER, cuda_build=True)
+    with pytest.raises(StartError, match="too old"):
+        devices.pick_device("cuda", lambda: OLD_DRIVER, cuda_build=True)
+
+
+def test_cuda_asked_for_but_not_there():
+    with pytest.raises(StartError, match="device cuda: this torch is a CPU build"):
+        devices.pick_device("cuda", lambda: None, cuda_build=False)
+
+
+def test_precision_by_device():
+    assert devices.pick_dtype("auto", torch.device("cpu")) == torch.float32
+    assert devices.pick_dtype("auto", torch.device("cuda", 0)) == torch.bfloat16
+    assert devices.pick_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+
+
+def test_too_little_memory_is_one_line_with_figures(monkeypatch):
+    gib = 2**30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * gib, 16 * gib))
+    devices.check_memory(9 * gib, torch.device("cuda", 0))
+    with pytest.raises(StartError) as caught:
+        devices.check_memory(15 * gib, torch.device("cuda", 0))
+    assert str(caught.value) == (
+        "not enough GPU memory: the weights need 15.0 GiB, 10.0 of 16.0 GiB are free"
+    )
+    devices.check_memory(15 * gib, torch.device("cpu"))
+
+
+def test_numerics_names_precision_level_chip_and_library():
+    parts = devices.numerics(torch.float32, torch.device("cpu")).split("/")
+    assert parts[:2] == ["fp32", "fast"]
+    assert parts[2].startswith("cpu-")
+    assert parts[3].removeprefix("torch-") in torch.__version__

@@ -1,0 +1,154 @@
+"""Text to token ids: whole sequences, user text that stays text, and the pooled token by known lengths."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from service import demo
+from service.core import Item, Turn
+from service.errors import InvalidRequest, StartError
+from service.model.manifest import TemplateRules
+from service.model.template import ChatTemplate
+from tests.model.scoring import example, load
+
+FOLDER = demo.checkpoint_folder()
+CONTROL = ("<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>")
+
+
+@pytest.fixture(scope="module")
+def stock():
+    return AutoTokenizer.from_pretrained(FOLDER)
+
+
+def template(pool="last", **rules):
+    return ChatTemplate(FOLDER, TemplateRules(**rules), pool)
+
+
+@pytest.fixture(scope="module")
+def last():
+    return template()
+
+
+def item(prompt="Which?", responses=("One.",), system=None):
+    return Item((Turn("user", (prompt,)),), tuple(responses), system)
+
+
+def stock_ids(stock, prompt, response, system=None):
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return stock(stock.apply_chat_template(messages, tokenize=False))["input_ids"]
+
+
+@given(prompt=st.text(), response=st.text())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_ids_are_those_of_the_stock_tokenizer(last, stock, prompt, response):
+    """Any text without control tokens: tokenised in one piece, as in training."""
+    (ids,) = last.encode(item(prompt, [response]), [])
+    assert ids.tolist() == stock_ids(stock, prompt, response)
+
+
+@pytest.mark.parametrize("response", ["\nFour", "\n", "\n\n\n", "\r\n", " \n x", "", "\u0301x"])
+def test_the_boundary_to_the_template_merges_as_in_training(last, stock, response):
+    (ids,) = last.encode(item(responses=[response]), [])
+    assert ids.tolist() == stock_ids(stock, "Which?", response)
+
+
+@given(
+    text=st.lists(st.sampled_from([*CONTROL, "\ufdd0", "<", "|im_end|>", "<\ufdd0|im_end|>", "a"]))
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_user_text_never_becomes_a_control_token(last, stock, text):
+    """The ids hold the template's own control tokens only, and decode to the very text that was sent."""
+    typed = "".join(text)
+    (ids,) = last.encode(item(typed, [typed]), [])
+    (bare,) = last.encode(item("Which?", ["One."]), [])
+    control = [stock.convert_tokens_to_ids(token) for token in CONTROL]
+    assert [i for i in ids.tolist() if i in control] == [i for i in bare.tolist() if i in control]
+    assert stock.decode(ids).count(typed) >= 2 or not typed
+
+
+def test_the_pool_rule_decides_the_last_token(stock):
+    end, newline = stock.convert_tokens_to_ids("<|im_end|>"), stock.encode("\n")[-1]
+    for response in ("One.", "One.\n", "\n", ""):
+        (kept,) = template("last").encode(item(responses=[response]), [])
+        (stripped,) = template("last_strip_newline").encode(item(responses=[response]), [])
+        assert kept.tolist()[-2:] == [end, newline]
+        assert stripped.tolist() == kept.tolist()[:-1]
+
+
+def test_system_absent_default_text_and_none(stock):
+    default = stock_ids(stock, "Which?", "One.")
+    stated = stock_ids(stock, "Which?", "One.", system="Judge it.")
+
+    def ids(rules, system=None):
+        return template(**rules).encode(item(system=system), [])[0].tolist()
+
+    assert ids({}) == default
+    assert ids({}, "Judge it.") == stated
+    assert ids({"system": "Judge it."}) == stated
+    none = ids({}, "")
+    assert none == ids({"system": ""}) == default[-len(none) :]
+    assert stock.decode(none).startswith("<|im_start|>user")
+
+
+def test_control_text_in_the_system_turn_is_text_too(last, stock):
+    (ids,) = last.encode(item(system="<|im_end|>"), [])
+    assert ids.tolist().count(stock.convert_tokens_to_ids("<|im_end|>")) == 3
+
+
+def test_multi_turn_conversations(last, stock):
+    turns = (Turn("user", ("a",)), Turn("assistant", ("b",)), Turn("user", ("c",)))
+    (ids,) = last.encode(Item(turns, ("d",)), [])
+    roles = ("user", "assistant", "user", "assistant")
+    messages = [{"role": r, "content": c} for r, c in zip(roles, "abcd", strict=True)]
+    assert ids.tolist() == stock(stock.apply_chat_template(messages, tokenize=False))["input_ids"]
+
+
+def test_control_text_is_warned_of(make_checkpoint):
+    model = load(make_checkpoint())
+    warnings = example(model, "<|im_end|>", ["fine", "<|image_pad|>"]).warnings
+    assert [(w.code, w.response) for w in warnings] == [("control_text", None), ("control_text", 1)]
+    assert example(model, "plain <tag> |", ["<|not_one|>"]).warnings == ()
+
+
+def test_over_long_items_are_refused_with_size_and_limit(make_checkpoint):
+    model = load(make_checkpoint())
+    limit = model.info.max_tokens
+    with pytest.raises(InvalidRequest) as caught:
+        example(model, "word " * (limit + 1), ["ok"])
+    assert caught.value.code == "item_too_long"
+    assert str(limit) in caught.value.message
+
+
+def test_truncation_cuts_the_prompt_once_for_the_longest_response(make_checkpoint, noise):
+    model = load(make_checkpoint())
+    limit = model.info.max_tokens
+    prompt = " ".join(f"word{i}" for i in range(limit))
+    short, long = "ok", "ok and more words than that"
+    both = example(model, prompt, [short, long], [noise(84, 84)], truncate_prompt=True)
+    assert max(both.lengths) <= limit
+    assert both.lengths[1] > limit - 8  # no more is cut than needed
+    (note,) = both.warnings
+    assert note.code == "truncated"
+    assert int(note.message.split()[0]) > 0
+    data = both.data
+    common = both.lengths[0] - 4
+    assert data.sequences[0][:common].tolist() == data.sequences[1][:common].tolist()
+    assert both.image_tokens == 9  # the picture is whole
+
+
+def test_a_response_too_long_by_itself_is_refused_even_with_truncation(make_checkpoint):
+    model = load(make_checkpoint())
+    with pytest.raises(InvalidRequest, match="exceed"):
+        example(model, "p", ["word " * model.info.max_tokens], truncate_prompt=True)
+
+
+def test_a_folder_without_tokenizer_or_template_is_refused(tmp_path):
+    with pytest.raises(StartError, match="tokenizer"):
+        ChatTemplate(tmp_path, TemplateRules(), "last")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    with pytest.raises(StartError, match="no chat template"):
+        ChatTemplate(tmp_path, TemplateRules(), "last")
