@@ -41,15 +41,44 @@ class Lifecycle:
     """Loads the model beside the listening server, drains it, and says when it cannot be."""
 
     def __init__(
-        self, settings: Settings, engine: RewardEngine, metrics: Metrics, model: RewardModel | None
+        self,
+        settings: Settings,
+        engine: RewardEngine,
+        metrics: Metrics,
+        model: RewardModel | None,
+        ops: OpsPort | None,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._metrics = metrics
         self._given = model
+        self._ops = ops
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: str | None = None  # why the server gave up, in one line
         self.on_failure: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """From the first listening moment to the last answer. A given model is attached at once."""
+        if self._ops is not None:
+            self._ops.start()
+        loading = asyncio.create_task(self.bring_up())
+        if self._given is not None:
+            await loading
+        yield
+        loading.cancel()
+        await self._engine.stop()
+        if self._ops is not None:
+            self._ops.stop()
+
+    def bind(self) -> None:
+        """Take the ops port before anything else starts.
+
+        Raises:
+            StartError: it cannot be had.
+        """
+        if self._ops is not None:
+            self._ops.bind()
 
     async def bring_up(self) -> None:
         """Load and check off the event loop; a mismatch stays unready, a start error gives up."""
@@ -118,30 +147,23 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     metrics = Metrics()
     metrics.built_with(__version__, version("torch"), version("transformers"))
     engine = build_engine(settings, metrics)
-    lifecycle = Lifecycle(settings, engine, metrics, model)
     operations = Operations(engine, metrics, settings)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        ops = _ops_port(settings, operations)
-        loading = asyncio.create_task(lifecycle.bring_up())
-        if model is not None:
-            await loading
-        yield
-        loading.cancel()
-        await engine.stop()
-        if ops is not None:
-            ops.stop()
-
+    port = settings.ops_port
+    ops = OpsPort(operations, settings.host, port) if port is not None else None
+    lifecycle = Lifecycle(settings, engine, metrics, model, ops)
     app = FastAPI(
-        title="BaseReward service", version=__version__, description=DESCRIPTION, lifespan=lifespan
+        title="BaseReward service",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifecycle.lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.lifecycle = lifecycle
     app.state.engine = engine
     app.add_exception_handler(HTTPException, refuse_http)
     app.include_router(ScoreRoute(engine, settings).router, tags=["score"])
-    probes = settings.ops_port is None
-    app.include_router(operations_router(operations, probes), tags=["operations"])
+    app.include_router(operations_router(operations, probes=ops is None), tags=["operations"])
     openapi.install(app)
     key = settings.api_key.get_secret_value() if settings.api_key else None
     # The last one added is the outermost.
@@ -173,12 +195,3 @@ def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:
         Preparer(fetcher, threads, settings.max_images, settings.max_image_pixels),
         metrics,
     )
-
-
-def _ops_port(settings: Settings, operations: Operations) -> OpsPort | None:
-    if settings.ops_port is None:
-        return None
-    port = OpsPort(operations, settings.host, settings.ops_port)
-    port.start()
-    log.info("ops port", extra={"port": port.port})
-    return port

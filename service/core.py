@@ -67,6 +67,9 @@ class Example:
     image_tokens: int  # in each of the sequences
     data: object = field(repr=False)
     warnings: tuple[Warned, ...] = ()
+    refused: Mapping[int, Exception] = field(
+        default_factory=dict
+    )  # responses that cannot be scored
 
 
 @dataclass(frozen=True, slots=True)

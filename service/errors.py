@@ -65,12 +65,13 @@ class ServiceError(Exception):
 
     code = "internal"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an answer is made of, by name
         self,
         message: str,
         *,
         code: str | None = None,
         param: str | None = None,
+        response: int | None = None,
         items: Sequence[ItemError] = (),
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, object] | None = None,
@@ -80,6 +81,7 @@ class ServiceError(Exception):
         self.code = code or self.code
         self.status = STATUS_BY_CODE[self.code]
         self.param = param
+        self.response = response  # of a group, where one of it is at fault
         self.items = tuple(items)
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
@@ -115,3 +117,11 @@ class StartError(Exception):
 
 class GoldenMismatch(Exception):
     """The model does not give the rewards its checkpoint says it gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadItem:
+    """An item known to be bad before anything is prepared: its error stands for each of its responses."""
+
+    error: ServiceError
+    responses: int = 1

@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import Headers
@@ -22,7 +23,7 @@ class TenantEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1)
-    keys: list[str] = Field(min_length=1)
+    keys: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
     weight: float = Field(1.0, gt=0)
     max_queued_responses: int | None = Field(None, gt=0)
 
@@ -66,7 +67,10 @@ def read_keys(api_key: str | None, path: Path | None) -> Keyring:
     if path is not None:
         for entry in _read_file(path).tenants:
             tenant = Tenant(entry.name, entry.weight, entry.max_queued_responses)
-            tenants |= dict.fromkeys(entry.keys, tenant)
+            for key in entry.keys:
+                if key in tenants:
+                    raise StartError(f"the key file {path}: a key of {entry.name} stands twice")
+                tenants[key] = tenant
     return Keyring(tenants)
 
 

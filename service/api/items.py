@@ -16,6 +16,8 @@ from service.core import Item, Picture, Turn
 from service.errors import InvalidRequest
 from service.inputs.conversation import ImagePosition, user_turn
 
+MAX_NAME_CHARS = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -65,7 +67,7 @@ class ItemBuilder:
             raise self._fault("a response is needed: response, responses, or a last assistant turn")
         if isinstance(given, str):
             return (self._text(given, "response"),)
-        return tuple(self._text(text, f"responses[{i}]") for i, text in enumerate(given))
+        return tuple(self._text(x, f"responses[{i}]", i) for i, x in enumerate(given))
 
     def _prompt_turns(self, prompt: str) -> tuple[Turn, ...]:
         wire = self._wire
@@ -138,11 +140,15 @@ class ItemBuilder:
             raise InvalidRequest(message, code="unknown_image_ref", param=param)
         return Picture(table[source.ref], param)
 
-    def _text(self, text: str, where: str) -> str:
+    def _text(self, text: str, where: str, response: int | None = None) -> str:
         limit = self._rules.max_text_chars
         if len(text) > limit:
-            message = f"{len(text)} characters exceed {limit}"
-            raise InvalidRequest(message, code="item_too_long", param=joined(self._param, where))
+            raise InvalidRequest(
+                f"{len(text)} characters exceed {limit}",
+                code="item_too_long",
+                param=joined(self._param, where),
+                response=response,
+            )
         return text
 
     def _fault(self, message: str, where: str = "") -> InvalidRequest:
@@ -150,4 +156,7 @@ class ItemBuilder:
 
 
 def joined(param: str, where: str) -> str:
+    """A field inside a field; a caller's own long key is not repeated at length."""
+    if len(where) > MAX_NAME_CHARS:
+        where = where[:MAX_NAME_CHARS] + "…"
     return f"{param}.{where}" if param and where else param or where

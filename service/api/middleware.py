@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -88,7 +89,8 @@ class _Answer:
 
 def _request_id(scope: Scope) -> str:
     """The caller's, if it is harmless in a log and a header; else a new one."""
-    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
+    in_query = dict(parse_qsl(scope["query_string"])).get(b"request_id", b"")
+    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), in_query)
     return given.decode() if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
 
 

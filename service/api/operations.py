@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
@@ -111,7 +112,8 @@ def operations_router(operations: Operations, probes: bool) -> APIRouter:
 def _probe_route(operations: Operations, path: str) -> Any:
     async def probe() -> Response:
         status, body, media_type = operations.by_path(path)
-        return Response(body, status, media_type=media_type)
+        headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        return Response(body, status, headers, media_type)
 
     probe.__name__ = path.strip("/")
     return probe

@@ -1,28 +1,45 @@
 """The second port: probes and metrics answered by a thread of their own, whatever the event loop does."""
 
+import logging
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from service.api.operations import Operations
+from service.errors import StartError
+
+log = logging.getLogger(__name__)
 
 
 class OpsPort:
     def __init__(self, operations: Operations, host: str, port: int) -> None:
-        """
+        self._operations = operations
+        self._address = (host, port)
+        self._server: ThreadingHTTPServer | None = None
+
+    def bind(self) -> ThreadingHTTPServer:
+        """Take the port.
+
         Raises:
-            OSError: the port is taken.
+            StartError: it cannot be had.
         """
-        self._server = ThreadingHTTPServer((host, port), _handler(operations))
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="ops", daemon=True)
+        if self._server is None:
+            try:
+                self._server = ThreadingHTTPServer(self._address, _handler(self._operations))
+            except OSError as error:
+                reason = (error.strerror or "the address cannot be used").lower()
+                where = "{}:{}".format(*self._address)
+                raise StartError(f"cannot listen on ops port {where}: {reason}") from None
+        return self._server
 
     def start(self) -> None:
-        self._thread.start()
+        server = self.bind()
+        threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()
+        log.info("ops port", extra={"port": server.server_address[1]})
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        server = self.bind()
+        server.shutdown()
+        server.server_close()
 
 
 def _handler(operations: Operations) -> type[BaseHTTPRequestHandler]:

@@ -1,6 +1,6 @@
 """A parsed body to core items and options; every fault is named by the field it stands in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,15 @@ from pydantic import ValidationError
 from service.api.items import ItemBuilder, Rules, joined
 from service.api.schemas import ITEM_KEYS, OPTION_KEYS, RESERVED, Options, ScoreItem
 from service.core import Item
-from service.errors import InvalidRequest, ServiceError
+from service.errors import BadItem, InvalidRequest, ServiceError
+
+MAX_DEPTH = 8  # of an item: messages → content → part → image_url → url, and room to spare
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
     options: Options
-    items: list[Item | ServiceError]
+    items: list[Item | BadItem]
     ids: list[str | None]
     grouped: list[bool]  # asked with `responses`: the answer is a list
     short: bool  # the body was itself one item
@@ -39,14 +41,11 @@ def parse_request(body: Any, rules: Rules) -> ParsedRequest:
         _check_keys(rest, frozenset(), "")
     if not isinstance(raw, list) or not raw:
         raise InvalidRequest("items must be a list of at least one item", param="items")
-    parsed = [
-        _item(entry, "" if short else f"items[{i}]", options, rules) for i, entry in enumerate(raw)
-    ]
     return ParsedRequest(
         options,
-        [item for item, _ in parsed],
-        [wire.id if wire else None for _, wire in parsed],
-        [_is_group(entry) for entry in raw],
+        [_item(x, "" if short else f"items[{i}]", options, rules) for i, x in enumerate(raw)],
+        [_id(x) for x in raw],
+        [_is_group(x) for x in raw],
         short,
     )
 
@@ -55,40 +54,40 @@ def _options(values: dict[str, Any]) -> Options:
     table = values.get("image_table")
     if isinstance(table, dict):
         for name, source in table.items():
-            _check_reserved_source(source, f"image_table.{name}")
+            _check_reserved_source(source, joined("image_table", name))
     try:
         return Options.model_validate(values)
     except ValidationError as error:
-        raise _fault(error, "") from None
+        raise _fault(error, values, "") from None
 
 
 def _is_group(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("responses"), list)
 
 
-def _item(
-    entry: Any, param: str, options: Options, rules: Rules
-) -> tuple[Item | ServiceError, ScoreItem | None]:
+def _id(entry: Any) -> str | None:
+    name = entry.get("id") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _item(entry: Any, param: str, options: Options, rules: Rules) -> Item | BadItem:
     try:
-        wire = _validated(entry, param)
+        return ItemBuilder(_validated(entry, param), param, options, rules).item()
     except ServiceError as error:
-        return error, None
-    try:
-        return ItemBuilder(wire, param, options, rules).item(), wire
-    except ServiceError as error:
-        return error, wire
+        count = len(entry["responses"]) if _is_group(entry) else 1
+        return BadItem(error, max(1, count))
 
 
 def _validated(entry: Any, param: str) -> ScoreItem:
     if not isinstance(entry, dict):
         raise InvalidRequest("an item must be a JSON object", param=param or None)
-    present = {key: value for key, value in entry.items() if value is not None}
+    present = _without_nulls(entry)
     _check_keys(present, ITEM_KEYS, param)
     _check_reserved(present, param)
     try:
         return ScoreItem.model_validate(present)
     except ValidationError as error:
-        raise _fault(error, param) from None
+        raise _fault(error, present, param) from None
 
 
 def _check_keys(values: Mapping[str, Any], known: frozenset[str], param: str) -> None:
@@ -129,16 +128,41 @@ def _check_reserved_source(source: Any, param: str) -> None:
         raise InvalidRequest(message, code="not_supported", param=param)
 
 
-def _fault(error: ValidationError, param: str) -> InvalidRequest:
-    """The first schema fault, with its path; the offending value stays out of the message."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = param
-    for step in first["loc"]:
-        if isinstance(step, int):
-            where += f"[{step}]"
-        elif not step.startswith(
-            ("str", "ImageRef", "constrained", "list[", "literal", "Sigmoid", "function")
-        ):
-            where = joined(where, step)
-    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].lower()
-    return InvalidRequest(message, param=where or None)
+def _fault(error: ValidationError, value: Any, param: str) -> InvalidRequest:
+    """The most telling schema fault, with its path; the offending value stays out of the message."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    # A union complains once for every member: an unknown key, else the deepest path, says most.
+    worst = max(faults, key=lambda f: (f["type"] == "extra_forbidden", len(_path(f["loc"], value))))
+    message = _OWN_WORDS.get(worst["type"]) or worst["msg"].lower()
+    return InvalidRequest(message, param=joined(param, _path(worst["loc"], value)) or None)
+
+
+# Where the schema's own words would repeat what was sent, or say less.
+_OWN_WORDS = {
+    "extra_forbidden": "unknown key",
+    "union_tag_invalid": "unknown type of part",
+    "union_tag_not_found": "a part needs a type",
+}
+
+
+def _path(steps: Sequence[int | str], value: Any) -> str:
+    """The schema's path without the union members it names: only what can be followed in the input."""
+    path = ""
+    after_index = False
+    for step in steps:
+        tag = after_index and isinstance(value, dict) and value.get("type") == step
+        after_index = isinstance(step, int)
+        if isinstance(step, int) and isinstance(value, list):
+            path, value = f"{path}[{step}]", value[step]
+        elif isinstance(value, dict) and not tag and (step in value or step == steps[-1]):
+            path, value = joined(path, str(step)), value.get(step)
+    return path
+
+
+def _without_nulls(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Null-valued keys count as absent, as deep as the schema goes."""
+    if isinstance(value, dict) and depth:
+        return {k: _without_nulls(v, depth - 1) for k, v in value.items() if v is not None}
+    if isinstance(value, list) and depth:
+        return [_without_nulls(v, depth - 1) for v in value]
+    return value

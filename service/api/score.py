@@ -26,6 +26,7 @@ _BY_HEADER = {
     "timeout_s": "x-request-timeout-s",
     "expect_fingerprint": "x-expect-fingerprint",
     "expect_numerics": "x-expect-numerics",
+    "request_id": "x-request-id",  # read where the id is made
     "run": "x-run",
     "group_key": "x-group-key",
 }

@@ -73,8 +73,8 @@ def _add_verify(actions: Any) -> None:
     )
     for name in ("revision", "recipe"):
         parser.add_argument(f"--{name}")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--device", default="auto", choices=["auto", "cuda", "cpu"])
+    parser.add_argument("--dtype", default="auto", choices=["auto", "bfloat16", "float32"])
     parser.add_argument("--tolerance", type=float, help="largest difference [the manifest's]")
     parser.set_defaults(run=verify)
 
@@ -157,7 +157,7 @@ def verify(arguments: argparse.Namespace) -> int:
         progress=byte_progress,
     )
     known = known_rewards(checkpoint, arguments.against, arguments.device, arguments.dtype)
-    tolerance = arguments.tolerance or model.info.tolerance
+    tolerance = model.info.tolerance if arguments.tolerance is None else arguments.tolerance
     results = score_golden(model, known.golden, known.folder)
     lines, good = report(model.info, results, tolerance, known.origin)
     _print("\n".join(lines))

@@ -55,6 +55,7 @@ def serve(chosen: Settings) -> int:
     if Path(source).expanduser().exists():  # a wrong folder is said at once; a hub id may take long
         open_source(source, chosen.revision, chosen.recipe)
     app = create_app(chosen)
+    app.state.lifecycle.bind()
     listener = _listen(chosen)
     config = uvicorn.Config(
         app,

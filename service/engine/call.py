@@ -81,8 +81,9 @@ class Call:
 
 
 def usage_of(examples: Sequence[Example], outcomes: Sequence[Sequence[Outcome]]) -> Usage:
-    image = sum(example.image_tokens * len(example.lengths) for example in examples)
-    total = sum(sum(example.lengths) for example in examples)
+    scored = [(e, [n for r, n in enumerate(e.lengths) if r not in e.refused]) for e in examples]
+    image = sum(example.image_tokens * len(lengths) for example, lengths in scored)
+    total = sum(sum(lengths) for _, lengths in scored)
     return Usage(len(outcomes), sum(map(len, outcomes)), total - image, image)
 
 

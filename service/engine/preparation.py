@@ -1,6 +1,7 @@
 """Items to examples on a pool of threads: each distinct picture decoded once, texts tokenised in batches."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -8,12 +9,13 @@ from functools import partial
 from typing import TypeVar
 
 from service.core import Example, Item, Patches, Picture, RewardModel, Warned
-from service.errors import InvalidRequest, ServiceError
+from service.errors import BadItem, Failure, InvalidRequest, ServiceError
 from service.inputs.fetch import Fetcher
 from service.inputs.images import ANIMATED, ImageLimits, decode_image
 from service.inputs.sources import picture_bytes
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 Prepared = Example | ServiceError
 
 RESPONSES_A_TASK = 256  # how much of a request one pool task tokenises
@@ -38,7 +40,7 @@ class Preparer:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def distinct_pictures(self, items: Sequence[Item | ServiceError]) -> list[Picture]:
+    def distinct_pictures(self, items: Sequence[Item | BadItem]) -> list[Picture]:
         """
         Raises:
             InvalidRequest: too_many_images.
@@ -51,7 +53,7 @@ class Preparer:
         return distinct
 
     async def prepare(
-        self, model: RewardModel, items: Sequence[Item | ServiceError], pictures: list[Picture]
+        self, model: RewardModel, items: Sequence[Item | BadItem], pictures: list[Picture]
     ) -> list[Prepared]:
         """An example, or the error, for every item, in order."""
         found = await self._pictures(model, pictures)
@@ -76,6 +78,9 @@ class Preparer:
                 return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
             except ServiceError as error:
                 return error
+            except Exception:
+                log.exception("the model failed on a picture")
+                return Failure("the model failed on the picture", code="model_failure")
 
         done = await asyncio.gather(*(self._in_pool(partial(one, p)) for p in pictures))
         return dict(zip(pictures, done, strict=True))
@@ -84,7 +89,7 @@ class Preparer:
         self, model: RewardModel, items: list[Item], found: PreparedPictures
     ) -> list[Prepared]:
         patches = {p: x.patches for p, x in found.items() if isinstance(x, PreparedPicture)}
-        encoded = await self._in_pool(lambda: model.encode(items, patches))
+        encoded = await self._in_pool(partial(_encode_all, model, items, patches))
         return [_finish(e, item, found) for e, item in zip(encoded, items, strict=True)]
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
@@ -95,25 +100,47 @@ def pictures_of(item: Item) -> Iterator[Picture]:
     return (part for turn in item.turns for part in turn.parts if isinstance(part, Picture))
 
 
-def _blame_picture(item: Item | ServiceError, found: PreparedPictures) -> Item | ServiceError:
+def _encode_all(
+    model: RewardModel, items: list[Item], patches: Mapping[Picture, Patches]
+) -> list[Example | Exception]:
+    """Encode in one batch; if the model raises, one by one, so that only the item at fault fails."""
+    try:
+        return model.encode(items, patches)
+    except Exception:
+        if len(items) > 1:
+            return [e for item in items for e in _encode_all(model, [item], patches)]
+        log.exception("the model failed on an item")
+        return [Failure("the model failed on this item", code="model_failure")]
+
+
+def _blame_picture(item: Item | BadItem, found: PreparedPictures) -> Item | ServiceError:
     """The item, or the error of its first bad picture under the name this item gives it."""
-    if isinstance(item, ServiceError):
-        return item
+    if isinstance(item, BadItem):
+        return item.error
     for picture in pictures_of(item):
         error = found[picture]
         if isinstance(error, ServiceError):
-            return InvalidRequest(error.message, code=error.code, param=picture.param)
+            return _blamed(error, item, picture.param)
     return item
 
 
 def _finish(encoded: Example | Exception, item: Item, found: PreparedPictures) -> Prepared:
-    if isinstance(encoded, ServiceError):
-        return InvalidRequest(encoded.message, code=encoded.code, param=encoded.param or item.param)
     if isinstance(encoded, Exception):
-        raise encoded
+        return _blamed(encoded, item)
     moving = [p for p in pictures_of(item) if getattr(found[p], "moving", False)]
     notes = [Warned(ANIMATED, f"{p.param} moves; its first frame is scored") for p in moving]
-    return replace(encoded, warnings=(*notes, *encoded.warnings)) if notes else encoded
+    refused = {r: _blamed(error, item) for r, error in encoded.refused.items()}
+    return replace(encoded, warnings=(*notes, *encoded.warnings), refused=refused)
+
+
+def _blamed(error: Exception, item: Item, param: str | None = None) -> ServiceError:
+    """The refusal under the name the request has for what is at fault; anything else is a bug."""
+    if not isinstance(error, ServiceError):
+        raise error
+    param = param or error.param or item.param
+    if error.response is not None and len(item.responses) > 1:
+        param = f"{param}.responses[{error.response}]"
+    return ServiceError(error.message, code=error.code, param=param, response=error.response)
 
 
 def _chunks(items: list[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:

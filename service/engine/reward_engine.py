@@ -11,7 +11,7 @@ from service.core import DeviceMemory, Example, Item, RewardModel
 from service.engine.admission import Admission, AdmissionLimits, Tenant
 from service.engine.call import Call, Scored, Timing, refusal, usage_of
 from service.engine.preparation import Prepared, Preparer
-from service.errors import Busy, DeadlineExceeded, ServiceError
+from service.errors import BadItem, Busy, DeadlineExceeded, ServiceError
 from service.metrics import Metrics
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class RewardEngine:
 
     async def score(
         self,
-        items: Sequence[Item | ServiceError],
+        items: Sequence[Item | BadItem],
         *,
         timeout_s: float,
         fail: bool,
@@ -100,7 +100,7 @@ class RewardEngine:
         """
         begun = time.monotonic() if begun_at is None else begun_at
         model, tenant = self.model, tenant or Tenant()
-        counts = [len(item.responses) if isinstance(item, Item) else 1 for item in items]
+        counts = [_count_of(item) for item in items]
         call = Call(counts, begun + timeout_s)
         with self.admission.hold(sum(counts), call.deadline - time.monotonic(), tenant):
             try:
@@ -116,7 +116,7 @@ class RewardEngine:
         self,
         call: Call,
         model: RewardModel,
-        items: Sequence[Item | ServiceError],
+        items: Sequence[Item | BadItem],
         fail: bool,
         begun: float,
     ) -> Scored:
@@ -126,9 +126,7 @@ class RewardEngine:
         prepared_at = time.monotonic()
         self._metrics.prepared(prepared_at - begin, len(pictures))
         if fail:
-            self._refuse(
-                [(i, None, e) for i, e in enumerate(prepared) if isinstance(e, ServiceError)]
-            )
+            self._refuse([(i, e.response, e) for i, x in enumerate(prepared) for e in _refusals(x)])
         if prepared:
             self._submit(call, prepared, prepared_at)
             await _until(call.deadline, call.wait())
@@ -137,10 +135,15 @@ class RewardEngine:
     def _submit(self, call: Call, prepared: Sequence[Prepared], now: float) -> None:
         jobs = []
         for i, example in enumerate(prepared):
-            if isinstance(example, Example):
-                jobs.append(Job(call, i, example, now, list(range(len(example.lengths)))))
-            else:
+            if isinstance(example, ServiceError):
                 call.settle_item(i, example, now)
+                continue
+            refused = [(r, e) for r, e in example.refused.items() if isinstance(e, ServiceError)]
+            if refused:
+                call.settle(i, refused, now)
+            waiting = [r for r in range(len(example.lengths)) if r not in example.refused]
+            if waiting:
+                jobs.append(Job(call, i, example, now, waiting))
         self._planner.submit(jobs)
 
     def _answer(
@@ -190,6 +193,10 @@ class RewardEngine:
         )
 
 
+def _count_of(item: Item | BadItem) -> int:
+    return len(item.responses) if isinstance(item, Item) else item.responses
+
+
 async def _until(deadline: float, work: Awaitable[T]) -> T | None:
     """The result, or None when the deadline (monotonic seconds) comes first."""
     try:
@@ -197,6 +204,13 @@ async def _until(deadline: float, work: Awaitable[T]) -> T | None:
             return await work
     except TimeoutError:
         return None
+
+
+def _refusals(prepared: Prepared) -> list[ServiceError]:
+    """Every error that preparation found in one item."""
+    if isinstance(prepared, ServiceError):
+        return [prepared]
+    return [e for e in prepared.refused.values() if isinstance(e, ServiceError)]
 
 
 def _errors(

@@ -66,7 +66,7 @@ class Fetcher:
         # between check and connect could answer otherwise (DNS rebinding).
         address = self._checked_address(host, port)
         netloc = f"[{address}]" if ":" in address else address
-        url = httpx.URL(f"https://{netloc}:{port}{path}" + (f"?{query}" if query else ""))
+        url = f"https://{netloc}:{port}{path}" + (f"?{query}" if query else "")
         headers = {"Host": host if port == HTTPS_PORT else f"{host}:{port}", "Accept": "image/*"}
         try:
             with self._client.stream(
@@ -75,7 +75,7 @@ class Fetcher:
                 if response.status_code != httpx.codes.OK:
                     raise _failed(f"the host answered {response.status_code}")
                 return self._read(response)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, httpx.InvalidURL):
             raise _failed("the picture could not be fetched") from None
 
     def _checked_address(self, host: str, port: int) -> str:
@@ -108,7 +108,7 @@ class Fetcher:
         try:
             target = Path(path).resolve(strict=True)
             inside = target.is_relative_to(root.resolve()) and target.is_file()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: a symlink to itself
             inside = False
         if (
             not inside
@@ -138,10 +138,19 @@ def _split(url: str):  # type: ignore[no-untyped-def]  # SplitResult, whose port
     return parts
 
 
+# Networks that lead to an IPv4 address inside them, or that Python counts as global though they are not.
+_DETOURS = tuple(
+    ipaddress.ip_network(net)
+    for net in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10")
+)
+
+
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_global and not ip.is_multicast
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    if mapped is not None:
+        return mapped.is_global and not mapped.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in net for net in _DETOURS)
 
 
 def _not_allowed() -> InvalidRequest:

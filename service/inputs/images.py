@@ -102,7 +102,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Grey 16-bit samples: 0…65535 becomes 0…255."""
+    """Grey 16-bit samples: 0…65535 becomes 0…255; a colour key is transparent, so it shows white."""
     samples = np.asarray(image).astype(np.float64)  # [height, width]
     grey = np.clip(np.rint(samples / 257.0), 0, 255).astype(np.uint8)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey[samples == key] = 255
     return Image.fromarray(grey).convert("RGB")

@@ -131,9 +131,8 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
 
 
 def _check_types(checkpoint: Checkpoint) -> None:
-    head = (t for layer in checkpoint.tensors.head for t in (layer.weight, layer.bias))
-    for tensor in (*checkpoint.tensors.backbone.values(), *head):
-        if tensor is not None and tensor.dtype not in _FLOATS:
+    for tensor in checkpoint.tensors.served:
+        if tensor.dtype not in _FLOATS:
             raise StartError(
                 f"tensor {tensor.name} is stored as {tensor.dtype}; only float weights are served"
             )

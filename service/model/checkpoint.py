@@ -36,8 +36,8 @@ class Checkpoint:
 
     @property
     def weight_bytes(self) -> int:
-        names = {t.file for t in self.tensors.backbone.values()}
-        return sum((self.folder / name).stat().st_size for name in names)
+        """Stored bytes of everything that is read."""
+        return sum(tensor.bytes for tensor in self.tensors.served)
 
 
 def locate(source: str, revision: str | None = None) -> Path:
@@ -160,12 +160,17 @@ def _header(folder: Path, name: str) -> list[StoredTensor]:
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        tensors = [StoredTensor(name, k, tuple(e["shape"]), e["dtype"]) for k, e in header.items()]
+        tensors = [_stored(name, key, entry) for key, entry in header.items()]
     except (ValueError, KeyError, TypeError, AttributeError, struct.error):
         raise StartError(f"{name} is not a safetensors file, or its header is damaged") from None
     if path.stat().st_size != 8 + length + end:
         raise StartError(f"{name} is cut short: {path.stat().st_size} bytes of {8 + length + end}")
     return tensors
+
+
+def _stored(file: str, name: str, entry: dict[str, Any]) -> StoredTensor:
+    begin, end = entry["data_offsets"]
+    return StoredTensor(file, name, tuple(entry["shape"]), entry["dtype"], end - begin)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def make_config(
         "rope_theta": 1_000_000.0,
         "rope_scaling": {"type": "mrope", "mrope_section": section},
         "tie_word_embeddings": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
         "torch_dtype": dtype,
         "vision_config": _vision(preset, model_type, hidden),
     } | {key: tokenizer_config[key] for key in ids}

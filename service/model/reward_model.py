@@ -57,7 +57,8 @@ class BaseRewardModel:
             checkpoint.folder, manifest.pixels, checkpoint.config.get("vision_config", {})
         )
         self._template = ChatTemplate(checkpoint.folder, manifest.template, manifest.pool)
-        devices.check_memory(checkpoint.weight_bytes, self._device)
+        elements = sum(tensor.elements for tensor in checkpoint.tensors.served)
+        devices.check_memory(elements * self._dtype.itemsize, self._device)
         # TF32 in the patch embedding would cost float32 its meaning.
         torch.backends.cudnn.allow_tf32 = False
         weights = backbones.load(checkpoint, self._dtype, self._device, progress)
@@ -113,12 +114,12 @@ class BaseRewardModel:
             sequences, dropped = self._truncate(item, grids, sequences)
             message = f"{dropped} tokens dropped from the start of the prompt"
             warnings.append(Warned(TRUNCATED, message))
-        _check_lengths(sequences, limit)
         return Example(
             lengths=tuple(map(len, sequences)),
             image_tokens=sum(p.num_tokens for p in grids),
             data=Encoded(tuple(sequences), grids, self._template.image_pad_id),
             warnings=tuple(warnings),
+            refused=_too_long(sequences, limit),
         )
 
     def _truncate(
@@ -184,11 +185,13 @@ class BaseRewardModel:
         }
 
 
-def _check_lengths(sequences: Sequence[Ids], limit: int) -> None:
-    for sequence in sequences:
-        if len(sequence) > limit:
-            message = f"{len(sequence)} tokens exceed {limit}"
-            raise InvalidRequest(message, code="item_too_long")
+def _too_long(sequences: Sequence[Ids], limit: int) -> dict[int, Exception]:
+    """The responses whose sequence is over the limit; their siblings are scored all the same."""
+    return {
+        r: InvalidRequest(f"{len(ids)} tokens exceed {limit}", code="item_too_long", response=r)
+        for r, ids in enumerate(sequences)
+        if len(ids) > limit
+    }
 
 
 def _drop_front(item: Item, tokens: int, template: ChatTemplate) -> tuple[Item, int]:

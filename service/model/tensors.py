@@ -1,5 +1,6 @@
 """Tensor names: every known on-disk spelling to one canonical name; what is a backbone, a head, or neither."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class StoredTensor:
     name: str  # as stored
     shape: tuple[int, ...]
     dtype: str  # safetensors spelling: BF16, F32, …
+    bytes: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,12 @@ class TensorMap:
     backbone: Mapping[str, StoredTensor]  # by canonical name: visual.…, language_model.…
     head: Sequence[HeadLayer]  # first layer first
     ignored: tuple[str, ...]
+
+    @property
+    def served(self) -> list[StoredTensor]:
+        """Everything that is read."""
+        head = [t for layer in self.head for t in (layer.weight, layer.bias) if t is not None]
+        return [*self.backbone.values(), *head]
 
     @property
     def head_widths(self) -> list[int]:

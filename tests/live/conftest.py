@@ -1,0 +1,97 @@
+"""The real command, as an operator starts it: `basereward serve` in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+START_S = 120.0
+
+
+class ServerProcess:
+    """A `basereward serve` on a free port; its log is read as it comes."""
+
+    def __init__(self, *flags: str, env: dict[str, str] | None = None, cwd: Path | None = None):
+        command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("BASEREWARD_")}
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=clean | (env or {}), cwd=cwd
+        )
+        self.lines: list[str] = []
+        self._seen = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._seen:
+                self.lines.append(line)
+                self._seen.notify_all()
+        with self._seen:
+            self._seen.notify_all()
+
+    def logged(self, start: str) -> dict:
+        """The first log line whose message starts so; waits for it."""
+
+        def found() -> dict | None:
+            lines = (json.loads(line) for line in self.lines if line.startswith("{"))
+            return next((line for line in lines if line["message"].startswith(start)), None)
+
+        with self._seen:
+            self._seen.wait_for(lambda: found() or not self._reader.is_alive(), START_S)
+            line = found()
+        assert line, "".join(self.lines)
+        return line
+
+    @property
+    def url(self) -> str:
+        return str(self.logged("listening")["url"])
+
+    def ready(self) -> "ServerProcess":
+        self.logged("ready")
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM, as Kubernetes sends it; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(START_S)
+        self._reader.join(START_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+@contextmanager
+def serving(*flags: str, **options) -> Iterator[ServerProcess]:
+    server = ServerProcess(*flags, **options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """The embedded demo model, served once for the whole run."""
+    with serving() as one:
+        yield one.ready()
+
+
+@pytest.fixture(scope="session")
+def client(server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=120) as one:
+        yield one
