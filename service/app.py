@@ -157,6 +157,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifecycle.lifespan,
         redoc_url=None,
+        redirect_slashes=False,
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.lifecycle = lifecycle

@@ -86,6 +86,11 @@ class ServiceError(Exception):
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
 
+    @property
+    def located(self) -> str:
+        """The message with the field at fault in front."""
+        return f"{self.param}: {self.message}" if self.param else self.message
+
 
 class InvalidRequest(ServiceError):
     code = "invalid_item"

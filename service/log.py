@@ -39,5 +39,6 @@ def configure(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.captureWarnings(capture=True)  # Pillow's about odd files, as lines like any other
     for name in ("httpx", "uvicorn.error"):  # what they say at info, our own lines say
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -8,7 +8,6 @@ from service.api.schemas import SigmoidTransform, Transform
 from service.batching.planner import Outcome
 from service.core import ModelInfo
 from service.engine import Scored, Timing
-from service.engine.call import located
 from service.errors import ServiceError
 
 STAGES = ("total", "prepare", "queue", "forward")
@@ -73,7 +72,7 @@ def _mirror(
 
 def _errors(outcomes: list[list[Outcome]]) -> list[dict[str, Any]]:
     return [
-        {"index": i, "response": r, "code": outcome.code, "message": located(outcome)}
+        {"index": i, "response": r, "code": outcome.code, "message": outcome.located}
         for i, group in enumerate(outcomes)
         for r, outcome in enumerate(group)
         if isinstance(outcome, ServiceError)

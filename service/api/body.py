@@ -11,6 +11,8 @@ from starlette.requests import Request
 from service.engine import Admission
 from service.errors import InvalidRequest
 
+_CLOSE = {"Connection": "close"}  # the rest of the body would stand before the next request
+
 
 class BodyReader:
     """Holds the bytes of one request in the admission count until it is closed."""
@@ -45,7 +47,7 @@ class BodyReader:
                     chunk = await anext(chunks, None)
             except TimeoutError:
                 message = f"no body byte for {self._idle_timeout_s:g} s"
-                raise InvalidRequest(message, code="body_too_slow") from None
+                raise InvalidRequest(message, code="body_too_slow", headers=_CLOSE) from None
             if chunk is None:
                 return body
             self._check_size(len(body) + len(chunk))
@@ -56,7 +58,7 @@ class BodyReader:
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
             message = f"the body exceeds {self._max_bytes} bytes"
-            raise InvalidRequest(message, code="body_too_large", headers={"Connection": "close"})
+            raise InvalidRequest(message, code="body_too_large", headers=_CLOSE)
 
 
 @contextmanager

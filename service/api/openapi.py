@@ -10,7 +10,8 @@ from service.api.schemas import EXAMPLES, ErrorBody, ScoreItemRequest, ScoreRequ
 from service.errors import STATUS_BY_CODE
 
 _REF = "#/components/schemas/{model}"
-_PARAMETERS = {
+# Header → what it does; each has a query form, because several trainers can set a URL but no header.
+_HEADERS = {
     "X-Request-Id": "Echoed; made if absent.",
     "X-Request-Timeout-S": "Deadline in seconds; the smaller of it and `timeout_s` wins.",
     "X-Expect-Fingerprint": "412 unless this fingerprint is served.",
@@ -18,6 +19,30 @@ _PARAMETERS = {
     "X-Run": "A label for fair shares and reports.",
     "X-Group-Key": "Equal for siblings; for gateways that hash it.",
 }
+_QUERY = {"X-Request-Timeout-S": "timeout_s"}  # the others: without X-, in lower case
+
+
+def _parameters() -> list[dict[str, Any]]:
+    headers = [_parameter("header", name, text) for name, text in _HEADERS.items()]
+    queries = [
+        _parameter("query", _QUERY.get(name, _query_name(name)), f"As {name}.") for name in _HEADERS
+    ]
+    return [*headers, *queries, _parameter("query", "model", "As `model` in the body.")]
+
+
+def _query_name(header: str) -> str:
+    return header.removeprefix("X-").lower().replace("-", "_")
+
+
+def _parameter(place: str, name: str, description: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "name": name,
+        "in": place,
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -42,20 +67,11 @@ SCORE_DOCS: dict[str, Any] = {
                 {"anyOf": [_ref("ScoreRequest"), _ref("ScoreItemRequest")]}, examples=EXAMPLES
             ),
         },
-        "parameters": [
-            {
-                "name": n,
-                "in": "header",
-                "required": False,
-                "description": d,
-                "schema": {"type": "string"},
-            }
-            for n, d in _PARAMETERS.items()
-        ],
+        "parameters": _parameters(),
         "responses": {"200": {"description": "Rewards", "content": _json(_ref("ScoreResponse"))}}
         | {
             str(status): {"description": _codes(status), "content": _json(_ref("ErrorBody"))}
-            for status in sorted(set(STATUS_BY_CODE.values()) - {404, 405})
+            for status in sorted(set(STATUS_BY_CODE.values()) - {405})
         },
     },
 }

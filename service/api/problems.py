@@ -14,7 +14,7 @@ def problem(error: ServiceError, request_id: str, overload_status: int = 429) ->
     status = overload_status if error.code == "overloaded" else error.status
     detail: dict[str, Any] = {
         "code": error.code,
-        "message": error.message,
+        "message": error.located,
         "param": error.param,
         "request_id": request_id,
     }

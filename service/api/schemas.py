@@ -72,8 +72,8 @@ class ScoreItem(Wire):
 
 
 class Sigmoid(Wire):
-    temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
-    offset: FiniteFloat = 0.0
+    temperature: Annotated[FiniteFloat, Field(gt=0, strict=True)] = 1.0
+    offset: Annotated[FiniteFloat, Field(strict=True)] = 0.0
 
 
 class SigmoidTransform(Wire):
@@ -91,7 +91,7 @@ class Options(Wire):
     transform: Transform = "none"
     on_error: Literal["fail", "null"] = "fail"
     truncate: Literal["never", "prompt"] = "never"
-    timeout_s: Annotated[FiniteFloat, Field(gt=0, le=86_400)] | None = None
+    timeout_s: Annotated[FiniteFloat, Field(gt=0, le=86_400, strict=True)] | None = None
 
 
 class ScoreRequest(Options):

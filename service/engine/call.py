@@ -94,12 +94,7 @@ def refusal(errors: Sequence[tuple[int, int | None, ServiceError]]) -> ServiceEr
         errors: (item, response, error), in order; response None where the whole item is at fault.
     """
     _, _, first = errors[0]
-    listed = [ItemError(i, error.code, located(error), r) for i, r, error in errors]
+    listed = [ItemError(i, error.code, error.located, r) for i, r, error in errors]
     return ServiceError(
-        located(first), code=first.code, param=first.param, items=listed, headers=first.headers
+        first.message, code=first.code, param=first.param, items=listed, headers=first.headers
     )
-
-
-def located(error: ServiceError) -> str:
-    """The message with the field at fault in front."""
-    return f"{error.param}: {error.message}" if error.param else error.message

@@ -134,9 +134,10 @@ def _finish(encoded: Example | Exception, item: Item, found: PreparedPictures) -
 
 
 def _blamed(error: Exception, item: Item, param: str | None = None) -> ServiceError:
-    """The refusal under the name the request has for what is at fault; anything else is a bug."""
+    """The refusal under the name the request has for what is at fault."""
     if not isinstance(error, ServiceError):
-        raise error
+        log.error("the model failed on an item", exc_info=error)
+        error = Failure("the model failed on this item", code="model_failure")
     param = param or error.param or item.param
     if error.response is not None and len(item.responses) > 1:
         param = f"{param}.responses[{error.response}]"

@@ -1,7 +1,6 @@
 """Bytes to one upright, opaque RGB raster within limits; nothing here opens a URL or a path."""
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +29,10 @@ def decode_image(data: bytes, limits: ImageLimits) -> Raster:
     Raises:
         InvalidRequest: image_format, image_decode, image_too_large or image_dimensions.
     """
-    with warnings.catch_warnings():
-        # Our own limit is an error and comes first; Pillow's decompression-bomb warning adds nothing.
-        warnings.simplefilter("ignore")
-        image = _open(data, limits)
-        _check_size(*image.size, limits)
-        moving = image.format in ("PNG", "WEBP") and bool(getattr(image, "is_animated", False))
-        rgb = _to_rgb(_load(image, limits.apply_exif))
+    image = _open(data, limits)
+    _check_size(*image.size, limits)
+    moving = image.format in ("PNG", "WEBP") and bool(getattr(image, "is_animated", False))
+    rgb = _to_rgb(_load(image, limits.apply_exif))
     return Raster(rgb.width, rgb.height, rgb.tobytes(), (ANIMATED,) if moving else ())
 
 
@@ -45,7 +41,7 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
         raise InvalidRequest("the picture is empty", code="image_decode")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large("the picture", limits) from None
     except UnidentifiedImageError:
         code = "image_format" if _is_other_picture(data) else "image_decode"
