@@ -100,6 +100,10 @@ class Lifecycle:
             self._give_up("the model could not be loaded; the log has the traceback")
         else:
             self._engine.attach(model)
+            if model.info.details.get("golden") == 0:
+                log.warning(
+                    "the checkpoint has no golden scores; nothing shows its rewards are right"
+                )
             log.info(
                 "ready",
                 extra={

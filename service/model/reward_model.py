@@ -1,7 +1,8 @@
 """BaseReward as the engine sees it: the `RewardModel` of core, made of the rest of this room."""
 
-import threading
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -63,7 +64,6 @@ class BaseRewardModel:
         torch.backends.cudnn.allow_tf32 = False
         weights = backbones.load(checkpoint, self._dtype, self._device, progress)
         self._backbone, self._head = weights.backbone, weights.head
-        self._forward = threading.Lock()  # warm-up and checks must not run beside a step
         self.info = self._describe(name, weights.tensor_digests)
 
     def patchify(self, raster: Raster) -> Patches:
@@ -79,8 +79,7 @@ class BaseRewardModel:
 
     def score(self, staged: object) -> list[list[float]]:
         assert isinstance(staged, PaddedStep)
-        with self._forward:
-            raw = padded.score(staged, self._backbone, self._head)
+        raw = padded.score(staged, self._backbone, self._head)
         rule = self.checkpoint.manifest.score
         return [[rule.reward(value) for value in group] for group in raw]
 
@@ -112,8 +111,9 @@ class BaseRewardModel:
         limit = self.info.max_tokens
         if item.truncate_prompt and max(map(len, sequences)) > limit:
             sequences, dropped = self._truncate(item, grids, sequences)
-            message = f"{dropped} tokens dropped from the start of the prompt"
-            warnings.append(Warned(TRUNCATED, message))
+            if dropped:
+                message = f"{dropped} tokens dropped from the start of the prompt"
+                warnings.append(Warned(TRUNCATED, message))
         return Example(
             lengths=tuple(map(len, sequences)),
             image_tokens=sum(p.num_tokens for p in grids),
@@ -127,20 +127,24 @@ class BaseRewardModel:
     ) -> tuple[list[Ids], int]:
         """Drop from the prompt's start what the longest response is over: siblings keep one context.
 
+        A response that would not fit without any prompt costs the others nothing; it is refused.
         Merges at the cut may cost or save a token, so it is measured again until it fits.
         """
         dropped = 0
         limit = self.info.max_tokens
-        while (over := max(map(len, sequences)) - limit) > 0:
-            shorter, lost = _drop_front(item, over, self._template)
+        _, prompt_tokens = _drop_front(item, sys.maxsize, self._template)
+        fitting = [r for r, ids in enumerate(sequences) if len(ids) - prompt_tokens <= limit]
+        while (over := max((len(sequences[r]) for r in fitting), default=0) - limit) > 0:
+            item, lost = _drop_front(item, over, self._template)
             if lost == 0:
                 break
-            item, dropped = shorter, dropped + lost
+            dropped += lost
             sequences = self._template.encode(item, grids)
         return sequences, dropped
 
     def _control_warnings(self, item: Item) -> list[Warned]:
         texts = [p for turn in item.turns for p in turn.parts if isinstance(p, str)]
+        texts.append(item.system or "")
         found: list[int | None] = []
         if any(map(self._template.has_control_text, texts)):
             found.append(None)
@@ -196,8 +200,6 @@ def _too_long(sequences: Sequence[Ids], limit: int) -> dict[int, Exception]:
 
 def _drop_front(item: Item, tokens: int, template: ChatTemplate) -> tuple[Item, int]:
     """The item with the last user turn's text shortened from its start, and the tokens dropped."""
-    from dataclasses import replace
-
     index = max(i for i, turn in enumerate(item.turns) if turn.role == "user")
     parts: list[str | Picture] = []
     lost = 0

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from service import demo
 from service.core import Item, Turn
-from service.errors import InvalidRequest, StartError
+from service.errors import StartError
 from service.model.manifest import TemplateRules
 from service.model.template import ChatTemplate
 from tests.model.scoring import example, load
@@ -113,13 +113,21 @@ def test_control_text_is_warned_of(make_checkpoint):
     assert example(model, "plain <tag> |", ["<|not_one|>"]).warnings == ()
 
 
-def test_over_long_items_are_refused_with_size_and_limit(make_checkpoint):
+def test_an_over_long_response_is_refused_with_size_and_limit_and_its_siblings_are_not(
+    make_checkpoint,
+):
     model = load(make_checkpoint())
     limit = model.info.max_tokens
-    with pytest.raises(InvalidRequest) as caught:
-        example(model, "word " * (limit + 1), ["ok"])
-    assert caught.value.code == "item_too_long"
-    assert str(limit) in caught.value.message
+    (refused,) = example(model, "Which?", ["ok", "word " * limit, "ok too"]).refused.items()
+    response, error = refused
+    assert (response, error.response, error.code) == (1, 1, "item_too_long")
+    assert f"tokens exceed {limit}" in error.message
+
+
+def test_an_over_long_prompt_refuses_every_response(make_checkpoint):
+    model = load(make_checkpoint())
+    refused = example(model, "word " * model.info.max_tokens, ["one", "two"]).refused
+    assert set(refused) == {0, 1}
 
 
 def test_truncation_cuts_the_prompt_once_for_the_longest_response(make_checkpoint, noise):
@@ -139,10 +147,16 @@ def test_truncation_cuts_the_prompt_once_for_the_longest_response(make_checkpoin
     assert both.image_tokens == 9  # the picture is whole
 
 
-def test_a_response_too_long_by_itself_is_refused_even_with_truncation(make_checkpoint):
+def test_a_response_too_long_by_itself_is_refused_and_costs_its_siblings_no_context(
+    make_checkpoint,
+):
     model = load(make_checkpoint())
-    with pytest.raises(InvalidRequest, match="exceed"):
-        example(model, "p", ["word " * model.info.max_tokens], truncate_prompt=True)
+    hopeless = "word " * model.info.max_tokens
+    both = example(model, "Which one?", ["ok", hopeless], truncate_prompt=True)
+    alone = example(model, "Which one?", ["ok"])
+    assert both.refused[1].code == "item_too_long"
+    assert both.data.sequences[0].tolist() == alone.data.sequences[0].tolist()
+    assert both.warnings == ()
 
 
 def test_a_folder_without_tokenizer_or_template_is_refused(tmp_path):
