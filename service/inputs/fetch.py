@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
@@ -127,12 +127,12 @@ class Fetcher:
             )
 
 
-def _split(url: str):  # type: ignore[no-untyped-def]  # SplitResult, whose port property may raise
+def _split(url: str) -> SplitResult:
     if "\\" in url or any(ord(c) <= 32 for c in url):  # noqa: PLR2004 - control characters and space
         raise _not_allowed()
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port  # raises if it is no number
     except ValueError:
         raise _not_allowed() from None
     return parts

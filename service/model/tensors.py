@@ -4,8 +4,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.errors import StartError
+
+K = TypeVar("K")
 
 # Wrappers that trainers leave in front of names (DDP, DeepSpeed, TRL's value-head model).
 _WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.|pretrained_model\.)+")
@@ -116,7 +119,7 @@ def _head_part(name: str, prefix: str) -> tuple[str, str] | None:
     return (layer, kind) if kind in ("weight", "bias") else None
 
 
-def _put(into: dict, key: object, tensor: StoredTensor) -> None:  # type: ignore[type-arg]
+def _put(into: dict[K, StoredTensor], key: K, tensor: StoredTensor) -> None:
     if key in into:
         raise StartError(
             f"tensor {tensor.name} ({tensor.file}) is stored twice, also as {into[key].name}"

@@ -23,9 +23,10 @@ class StockModel:
     def __post_init__(self) -> None:
         config = json.loads((self.folder / "config.json").read_text())
         self.manifest = json.loads((self.folder / "reward_manifest.json").read_text())
-        self.backbone = CLASSES[config["model_type"]].from_pretrained(
-            self.folder, dtype=torch.float32
+        self.backbone, loaded = CLASSES[config["model_type"]].from_pretrained(
+            self.folder, dtype=torch.float32, output_loading_info=True
         )
+        assert not loaded["missing_keys"], "the reference itself would be random"
         self.backbone.eval()
         self.head = self._head_tensors()
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)

@@ -1,0 +1,1 @@
+"""How the demo checkpoint was made: pictures of coloured shapes, questions, training, proof."""
