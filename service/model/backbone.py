@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel, Qwen2VLConfig, Qwen2VLModel
@@ -48,7 +49,7 @@ def build(config: Mapping[str, Any], dtype: torch.dtype, device: torch.device | 
         torch.set_default_dtype(dtype)
         with torch.device(device), no_init_weights():
             model: nn.Module = model_class(_config(config_class, config, dtype))
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
         raise StartError(f"config.json: {str(error).strip().splitlines()[0]}") from None
     finally:
         torch.set_default_dtype(before)
@@ -72,10 +73,9 @@ def load(
     """Read every tensor once: hash its stored bytes, cast it, put it where it belongs.
 
     Raises:
-        StartError: a tensor is missing, of another shape or of another type; names it.
+        StartError: a file cannot be read.
     """
     tensors = checkpoint.tensors
-    _check_shapes(checkpoint)
     backbone = build(checkpoint.config, dtype, device)
     manifest = checkpoint.manifest
     head = RewardHead(
@@ -107,7 +107,13 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in skeleton.state_dict().items()}
 
 
-def _check_shapes(checkpoint: Checkpoint) -> None:
+def check_shapes(checkpoint: Checkpoint) -> None:
+    """Judge every tensor by its header, before a weight is read.
+
+    Raises:
+        StartError: config.json describes no backbone, or a tensor is missing, of another shape or of
+            another type than it asks for; names it.
+    """
     expected = expected_shapes(checkpoint.config)
     stored = checkpoint.tensors.backbone
     for name, shape in expected.items():

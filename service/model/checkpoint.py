@@ -99,6 +99,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         path = folder / name
         if path.is_file() and "auto_map" in _read_json(path):
             raise StartError(f"{name} asks for remote code (auto_map); it is never run")
+    if not isinstance(config.get("vision_config", {}), dict):
+        raise StartError("config.json: vision_config is not an object")
     if config.get("model_type") not in BACKBONES:
         raise StartError(
             f"model_type {config.get('model_type')!r} is not served; known: {', '.join(BACKBONES)}"

@@ -52,6 +52,7 @@ class BaseRewardModel:
         """
         self.checkpoint = checkpoint
         manifest = checkpoint.manifest
+        backbones.check_shapes(checkpoint)
         self._device = devices.pick_device(device)
         self._dtype = devices.pick_dtype(dtype, self._device)
         self._shape = read_shape(

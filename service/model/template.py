@@ -48,6 +48,7 @@ class ChatTemplate:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StartError(f"no usable tokenizer in {folder}: {_line(error)}") from None
+        self._tokenizer.chat_template = _processor_template(folder) or self._tokenizer.chat_template
         if not self._tokenizer.chat_template:
             raise StartError(f"{folder} has no chat template (chat_template.jinja)")
         self._rules = rules
@@ -170,6 +171,17 @@ class ChatTemplate:
             else:
                 joined.append(section.control)
         return np.asarray(joined, dtype=np.int32)
+
+
+def _processor_template(folder: Path) -> str | None:
+    """The processor's template, which knows pictures, where it stands apart from the tokenizer's."""
+    path = folder / "chat_template.json"
+    if not path.is_file() or (folder / "chat_template.jinja").is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text("utf-8"))["chat_template"])
+    except (ValueError, KeyError, TypeError):
+        raise StartError("chat_template.json holds no chat template") from None
 
 
 def _control_tokens(tokenizer: Any) -> dict[str, int]:

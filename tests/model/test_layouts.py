@@ -173,6 +173,18 @@ def test_a_corrupted_checkpoint_refuses_to_start(make_checkpoint, copy_of, name)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change", [{"num_hidden_layers": "two"}, {"vision_config": 5}, {"rope_scaling": "none"}]
+)
+def test_a_malformed_config_is_one_line(make_checkpoint, copy_of, change):
+    folder = copy_of(make_checkpoint())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(StartError, match=r"^config\.json: ") as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.fixture
 def copy_of(tmp_path_factory):
     return lambda folder: shutil.copytree(

@@ -1,5 +1,7 @@
 """Text to token ids: whole sequences, user text that stays text, and the pooled token by known lengths."""
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -157,6 +159,19 @@ def test_a_response_too_long_by_itself_is_refused_and_costs_its_siblings_no_cont
     assert both.refused[1].code == "item_too_long"
     assert both.data.sequences[0].tolist() == alone.data.sequences[0].tolist()
     assert both.warnings == ()
+
+
+def test_an_older_processors_template_file_is_read(tmp_path):
+    """`chat_template.json`, as Qwen's own releases have it."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    stated = {"chat_template": (FOLDER / "chat_template.jinja").read_text()}
+    (tmp_path / "chat_template.json").write_text(json.dumps(stated))
+    ours = ChatTemplate(tmp_path, TemplateRules(), "last")
+    assert ours.source == template().source
+    (tmp_path / "chat_template.json").write_text("{}")
+    with pytest.raises(StartError, match="holds no chat template"):
+        ChatTemplate(tmp_path, TemplateRules(), "last")
 
 
 def test_a_folder_without_tokenizer_or_template_is_refused(tmp_path):
