@@ -71,6 +71,7 @@ def serve(chosen: Settings) -> int:
     failure = app.state.lifecycle.failure
     if failure is not None:
         raise StartError(failure)
+    logging.getLogger(__name__).info("stopped")
     return 0
 
 

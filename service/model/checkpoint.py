@@ -55,11 +55,16 @@ def locate(source: str, revision: str | None = None) -> Path:
 
 
 def _download(repo_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(repo_id, revision=revision, allow_patterns=list(_HUB_FILES))
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            allow_patterns=list(_HUB_FILES),
+            local_files_only=constants.HF_HUB_OFFLINE,
+        )
     except LocalEntryNotFoundError:
         raise StartError(
             f"{repo_id} is not in the local cache and the hub is out of reach"
