@@ -17,7 +17,7 @@ from service.metrics import Metrics
 
 log = logging.getLogger("service.access")
 
-_REQUEST_ID = re.compile(rb"[\w.:+/=-]{1,128}")
+_REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 CLIENT_CLOSED = 499  # as nginx logs it; never sent
 
 
@@ -89,9 +89,10 @@ class _Answer:
 
 def _request_id(scope: Scope) -> str:
     """The caller's, if it is harmless in a log and a header; else a new one."""
-    in_query = dict(parse_qsl(scope["query_string"])).get(b"request_id", b"")
-    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), in_query)
-    return given.decode() if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+    in_query = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("request_id", "")
+    in_header = (v.decode("latin-1") for k, v in scope["headers"] if k == b"x-request-id")
+    given = next(in_header, in_query)
+    return given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
 
 
 def _log(scope: Scope, answer: _Answer, code: str | None, seconds: float) -> None:

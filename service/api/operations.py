@@ -26,20 +26,22 @@ class Operations:
         self._settings = settings
 
     def livez(self) -> Probe:
-        alive = self._engine.alive(self._settings.hang_timeout_s)
-        return _text(200, "alive") if alive else _text(503, "the model thread is stuck or dead")
+        return _text(200, "alive") if self._alive() else _text(503, "the model is stuck or dead")
 
     def readyz(self) -> Probe:
         try:
             _ = self._engine.model
         except Busy as error:
             return _text(503, error.message)
-        return _text(200, "ready")
+        return self.livez() if not self._alive() else _text(200, "ready")
 
     def metrics(self) -> Probe:
         if self._engine.not_ready is None:
             self._metrics.device_memory(self._engine.memory())
         return 200, self._metrics.render(), CONTENT_TYPE
+
+    def _alive(self) -> bool:
+        return self._engine.alive(self._settings.hang_timeout_s)
 
     def by_path(self, path: str) -> Probe:
         answers = {

@@ -114,15 +114,23 @@ class Runner:
     def _outcomes(self, staged: Staged) -> list[list[Outcome]]:
         planned, begin = staged.planned, self._clock()
         try:
-            if staged.error is not None:
-                raise staged.error
-            rewards = self._model.score(staged.payload)
+            rewards = self._rewards(staged)
         except Exception as error:  # noqa: BLE001 - one caller's fault must not be another's
             self._note_failure(error, planned)
-            return [self._one_by_one(part) for part in planned.step]
-        lengths, seconds = planned.lengths, self._clock() - begin
-        self.pace = self.pace.after(sum(lengths), seconds)
-        self._metrics.step_done(seconds, lengths, time.time())
+        else:
+            lengths, seconds = planned.lengths, self._clock() - begin
+            self.pace = self.pace.after(sum(lengths), seconds)
+            self._metrics.step_done(seconds, lengths, time.time())
+            return rewards
+        # Outside the handler: the error would hold the failed step's memory while it is run again.
+        return [self._one_by_one(part) for part in planned.step]
+
+    def _rewards(self, staged: Staged) -> list[list[Outcome]]:
+        if staged.error is not None:
+            raise staged.error
+        rewards = self._model.score(staged.payload)
+        if [len(group) for group in rewards] != [len(p.responses) for p in staged.planned.step]:
+            raise ValueError("the model's answer does not mirror the step")
         return [[self._judged(reward) for reward in group] for group in rewards]
 
     def _one_by_one(self, part: Slice) -> list[Outcome]:

@@ -11,7 +11,6 @@ from service.errors import StartError
 from service.model import manifest as manifests
 from service.model.checkpoint import Checkpoint, read_config, stored_tensors
 from service.model.loading import load, open_source
-from service.model.manifest import Manifest
 from service.model.tensors import map_tensors
 from service.progress import byte_progress
 
@@ -91,9 +90,9 @@ def init(arguments: argparse.Namespace) -> int:
         values["head"]["activation"] = arguments.activation
     if arguments.pool:
         values["pool"] = arguments.pool
-    if arguments.max_pixels:
+    if arguments.max_pixels is not None:
         values["pixels"]["max"] = arguments.max_pixels
-    manifest = Manifest.model_validate(values)
+    manifest = manifests.validated(values)
     map_tensors(stored_tensors(folder), manifest.head.prefix)  # before a wrong manifest is written
     path = manifests.write(manifest, folder)
     _print(f"wrote {path}; add golden scores to it, they are checked at every start")

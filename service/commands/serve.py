@@ -52,7 +52,7 @@ def serve(chosen: Settings) -> int:
     """
     log.configure(chosen.log_level)
     source = chosen.checkpoint or str(demo.checkpoint_folder())
-    if Path(source).expanduser().exists():  # a wrong folder is said at once; a hub id may take long
+    if Path(source).exists():  # a wrong folder is said at once; a hub id may take long
         open_source(source, chosen.revision, chosen.recipe)
     app = create_app(chosen)
     app.state.lifecycle.bind()

@@ -122,14 +122,16 @@ class RewardEngine:
     ) -> Scored:
         begin = time.monotonic()
         pictures = self._preparer.distinct_pictures(items)
-        prepared = await _until(call.deadline, self._preparer.prepare(model, items, pictures)) or []
+        prepared = await _until(call.deadline, self._preparer.prepare(model, items, pictures))
+        if prepared is None:  # what was bad before keeps its own error
+            late = DeadlineExceeded("the deadline passed before it was prepared")
+            prepared = [x.error if isinstance(x, BadItem) else late for x in items]
         prepared_at = time.monotonic()
         self._metrics.prepared(prepared_at - begin, len(pictures))
         if fail:
             self._refuse([(i, e.response, e) for i, x in enumerate(prepared) for e in _refusals(x)])
-        if prepared:
-            self._submit(call, prepared, prepared_at)
-            await _until(call.deadline, call.wait())
+        self._submit(call, prepared, prepared_at)
+        await _until(call.deadline, call.wait())
         return self._answer(call, prepared, fail, begun, prepared_at)
 
     def _submit(self, call: Call, prepared: Sequence[Prepared], now: float) -> None:

@@ -46,7 +46,7 @@ def locate(source: str, revision: str | None = None) -> Path:
     Raises:
         StartError: it is neither, or the hub cannot give it.
     """
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.is_dir():
         return path
     if not _HUB_ID.fullmatch(source) or path.exists():
@@ -128,7 +128,7 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
 def _weight_files(folder: Path) -> list[str]:
     heads = [name for name in HEAD_FILES if (folder / name).is_file()]
     if (folder / INDEX).is_file():
-        shards = sorted(set(_read_json(folder / INDEX).get("weight_map", {}).values()))
+        shards = sorted(set(_weight_map(folder).values()))
         for shard in shards:
             if not (folder / shard).is_file():
                 raise StartError(f"shard {shard} is missing (named in {INDEX})")
@@ -151,9 +151,16 @@ def _no_weights(folder: Path) -> str:
 
 def _check_index(folder: Path, found: set[str]) -> None:
     if (folder / INDEX).is_file():
-        for name in _read_json(folder / INDEX)["weight_map"]:
+        for name in _weight_map(folder):
             if name not in found:
                 raise StartError(f"tensor {name} is missing from its shard (named in {INDEX})")
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    stated = _read_json(folder / INDEX).get("weight_map")
+    if not isinstance(stated, dict) or not all(isinstance(v, str) for v in stated.values()):
+        raise StartError(f"{INDEX} holds no weight_map of names to files")
+    return stated
 
 
 def _header(folder: Path, name: str) -> list[StoredTensor]:

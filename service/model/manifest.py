@@ -111,12 +111,11 @@ def from_recipe(name: str, config: dict[str, Any]) -> Manifest:
 
 
 def _openrlhf(manifest: Manifest, config: dict[str, Any]) -> Manifest:
-    prefix = config.get("value_head_prefix", manifest.head.prefix)
-    score = manifest.score
+    values = manifest.model_dump(mode="json")
+    values["head"]["prefix"] = config.get("value_head_prefix", manifest.head.prefix)
     if config.get("normalize_reward"):
-        score = ScoreRules(mean=config.get("mean", 0.0), std=config.get("std", 1.0))
-    head = HeadRules(prefix=prefix, activation=manifest.head.activation)
-    return manifest.model_copy(update={"head": head, "score": score})
+        values["score"] |= {"mean": config.get("mean", 0.0), "std": config.get("std", 1.0)}
+    return validated(values)
 
 
 def read(folder: Path) -> Manifest | None:
@@ -129,19 +128,25 @@ def read(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        return Manifest.model_validate_json(path.read_text("utf-8"))
-    except (ValidationError, ValueError) as error:
-        raise StartError(f"{FILE_NAME}: {_first_fault(error)}") from None
+        return validated(json.loads(path.read_text("utf-8")))
+    except ValueError as error:
+        raise StartError(f"{FILE_NAME}: {error}") from None
+
+
+def validated(values: object) -> Manifest:
+    """
+    Raises:
+        StartError: the values are no manifest; names the first fault.
+    """
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise StartError(f"{FILE_NAME}: {where}: {first['msg']}") from None
 
 
 def write(manifest: Manifest, folder: Path) -> Path:
     path = folder / FILE_NAME
     path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n", "utf-8")
     return path
-
-
-def _first_fault(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"

@@ -62,7 +62,7 @@ def read_shape(folder: Path, rules: PixelRules, vision: dict[str, Any]) -> Pixel
     for key in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
         if stated.get(key, True) is not True:
             raise StartError(f"{FILE_NAME}: {key} = false is not served")
-    mean, std = stated.get("image_mean", CLIP_MEAN), stated.get("image_std", CLIP_STD)
+    mean, std = stated.get("image_mean") or CLIP_MEAN, stated.get("image_std") or CLIP_STD
     patch, merge, temporal = built["patch_size"], built["merge_size"], built["temporal_patch_size"]
     return PixelShape(rules.min, rules.max, patch, merge, temporal, tuple(mean), tuple(std))
 

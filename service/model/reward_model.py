@@ -1,6 +1,5 @@
 """BaseReward as the engine sees it: the `RewardModel` of core, made of the rest of this room."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -101,6 +100,7 @@ class BaseRewardModel:
             return error
 
     def _encode(self, item: Item, pictures: Mapping[Picture, Patches]) -> Example:
+        item = _with_whole_texts(item)
         grids = tuple(
             pictures[part]
             for turn in item.turns
@@ -110,11 +110,8 @@ class BaseRewardModel:
         sequences = self._template.encode(item, grids)
         warnings = self._control_warnings(item)
         limit = self.info.max_tokens
-        if item.truncate_prompt and max(map(len, sequences)) > limit:
-            sequences, dropped = self._truncate(item, grids, sequences)
-            if dropped:
-                message = f"{dropped} tokens dropped from the start of the prompt"
-                warnings.append(Warned(TRUNCATED, message))
+        if item.truncate_prompt:
+            warnings += self._truncate(item, grids, sequences)
         return Example(
             lengths=tuple(map(len, sequences)),
             image_tokens=sum(p.num_tokens for p in grids),
@@ -123,25 +120,27 @@ class BaseRewardModel:
             refused=_too_long(sequences, limit),
         )
 
-    def _truncate(
-        self, item: Item, grids: Sequence[Patches], sequences: list[Ids]
-    ) -> tuple[list[Ids], int]:
-        """Drop from the prompt's start what the longest response is over: siblings keep one context.
+    def _truncate(self, item: Item, grids: Sequence[Patches], sequences: list[Ids]) -> list[Warned]:
+        """Cut the prompt's start for each response that is over, in place; siblings are not affected."""
+        notes = []
+        for r, ids in enumerate(sequences):
+            if len(ids) > self.info.max_tokens:
+                alone = replace(item, responses=(item.responses[r],))
+                sequences[r], dropped = self._fit(alone, grids, ids)
+                message = f"{dropped} tokens dropped from the start of the prompt"
+                notes.append(Warned(TRUNCATED, message, r))
+        return notes
 
-        A response that would not fit without any prompt costs the others nothing; it is refused.
-        Merges at the cut may cost or save a token, so it is measured again until it fits.
-        """
+    def _fit(self, item: Item, grids: Sequence[Patches], ids: Ids) -> tuple[Ids, int]:
+        """Merges at the cut may cost or save a token, so it is measured again until it fits."""
         dropped = 0
-        limit = self.info.max_tokens
-        _, prompt_tokens = _drop_front(item, sys.maxsize, self._template)
-        fitting = [r for r, ids in enumerate(sequences) if len(ids) - prompt_tokens <= limit]
-        while (over := max((len(sequences[r]) for r in fitting), default=0) - limit) > 0:
+        while (over := len(ids) - self.info.max_tokens) > 0:
             item, lost = _drop_front(item, over, self._template)
             if lost == 0:
                 break
             dropped += lost
-            sequences = self._template.encode(item, grids)
-        return sequences, dropped
+            (ids,) = self._template.encode(item, grids)
+        return ids, dropped
 
     def _control_warnings(self, item: Item) -> list[Warned]:
         texts = [p for turn in item.turns for p in turn.parts if isinstance(p, str)]
@@ -197,6 +196,21 @@ def _too_long(sequences: Sequence[Ids], limit: int) -> dict[int, Exception]:
         for r, ids in enumerate(sequences)
         if len(ids) > limit
     }
+
+
+def _with_whole_texts(item: Item) -> Item:
+    """Adjacent texts as one: apart, two of them could join to a control token in the template."""
+    return replace(item, turns=tuple(replace(t, parts=_joined(t.parts)) for t in item.turns))
+
+
+def _joined(parts: Sequence[str | Picture]) -> tuple[str | Picture, ...]:
+    whole: list[str | Picture] = []
+    for part in parts:
+        if isinstance(part, str) and whole and isinstance(whole[-1], str):
+            whole[-1] += part
+        else:
+            whole.append(part)
+    return tuple(whole)
 
 
 def _drop_front(item: Item, tokens: int, template: ChatTemplate) -> tuple[Item, int]:

@@ -51,6 +51,10 @@ class ChatTemplate:
         self._tokenizer.chat_template = _processor_template(folder) or self._tokenizer.chat_template
         if not self._tokenizer.chat_template:
             raise StartError(f"{folder} has no chat template (chat_template.jinja)")
+        try:
+            self._apply([{"role": "user", "content": "probe"}])
+        except Exception as error:  # noqa: BLE001 - Jinja raises what a template makes it raise
+            raise StartError(f"the chat template cannot be rendered: {_line(error)}") from None
         self._rules = rules
         self._pool = pool
         self._control = _control_tokens(self._tokenizer)
