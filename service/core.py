@@ -33,6 +33,7 @@ class Patches:
     grid_w: int
     num_tokens: int  # after merging
     data: object = field(repr=False)
+    num_bytes: int = 0  # host memory held until the request is answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ class Settings(BaseModel):
     # Queue and batches
     max_queued_responses: Positive = Field(65_536, description="Responses that may wait at once.")
     max_queued_bytes: Positive = Field(
-        4 * 2**30, description="Request bytes that may wait at once."
+        4 * 2**30,
+        description="Request bytes, and bytes of decoded pictures, that may wait at once.",
     )
     max_batch_tokens: Positive = Field(
         16_384, description="Token budget of a step, pictures and padding counted."

@@ -12,6 +12,7 @@ from service.engine import Admission
 from service.errors import InvalidRequest
 
 _CLOSE = {"Connection": "close"}  # the rest of the body would stand before the next request
+LARGE_BYTES = 256 * 2**10  # more is parsed beside the event loop
 
 
 class BodyReader:
@@ -32,7 +33,8 @@ class BodyReader:
         """
         _check_type(request.headers.get("content-type", ""))
         self._check_size(_content_length(request))
-        return _parse(await self._read(request))
+        body = await self._read(request)
+        return await asyncio.to_thread(_parse, body) if len(body) > LARGE_BYTES else _parse(body)
 
     def release(self) -> None:
         self._admission.hold_bytes(-self._held)

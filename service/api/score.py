@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -15,11 +16,12 @@ from service.api.items import Rules
 from service.api.openapi import SCORE_DOCS
 from service.api.parsing import ParsedRequest, parse_request
 from service.core import ModelInfo
-from service.engine import RewardEngine
+from service.engine import RewardEngine, Scored
 from service.errors import InvalidRequest
 from service.settings import Settings
 
 T = TypeVar("T")
+LARGE_ITEMS = 256  # more are parsed, and answered, beside the event loop
 
 # Several trainers can set a URL but no header: each of these headers is a query parameter too.
 _BY_HEADER = {
@@ -56,8 +58,9 @@ class ScoreRoute:
         with reading(reader):
             body = await reader.json(request)
             rules = Rules(info.image_position, settings.max_text_chars)
-            parsed = parse_request(body, rules)
-            del body
+            parse = partial(parse_request, body, rules)
+            parsed = await asyncio.to_thread(parse) if _is_large(body) else parse()
+            del body, parse
             return await _unless_gone(request, self._answer(request, parsed, info))
 
     async def _answer(self, request: Request, parsed: ParsedRequest, info: ModelInfo) -> Response:
@@ -73,14 +76,25 @@ class ScoreRoute:
         state.log = {"responses": scored.usage.responses, "tenant": state.tenant.name}
         if run := _parameter(request, "run"):
             state.log["run"] = run[:128]
-        body = score_body(parsed, scored, info, state.request_id)
+        write = partial(_json, parsed, scored, info, state.request_id)
+        large = scored.usage.responses > LARGE_ITEMS
+        body = await asyncio.to_thread(write) if large else write()
         headers = score_headers(info, scored.timing)
-        return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+        return Response(body, headers=headers, media_type="application/json")
 
     def _timeout_s(self, request: Request, parsed: ParsedRequest) -> float:
         """The smaller of the header's and the body's; the setting where neither is given."""
         stated = [t for t in (parsed.options.timeout_s, _seconds(request)) if t is not None]
         return min(stated, default=self._settings.timeout_s)
+
+
+def _json(parsed: ParsedRequest, scored: Scored, info: ModelInfo, request_id: str) -> bytes:
+    return orjson.dumps(score_body(parsed, scored, info, request_id))
+
+
+def _is_large(body: Any) -> bool:
+    items = body.get("items") if isinstance(body, dict) else None
+    return isinstance(items, list) and len(items) > LARGE_ITEMS
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

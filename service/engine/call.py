@@ -42,8 +42,9 @@ class Scored:
 class Call:
     """A `Ticket` that wakes its event loop once, when every response is settled."""
 
-    def __init__(self, counts: Sequence[int], deadline: float) -> None:
-        self.deadline = deadline  # monotonic seconds
+    def __init__(self, counts: Sequence[int], begun: float, timeout_s: float) -> None:
+        self.begun = begun  # monotonic seconds, as all times here
+        self.deadline = begun + timeout_s
         self.wanted = True
         self.started_at: float | None = None
         self.ended_at: float | None = None

@@ -12,12 +12,15 @@ from service.core import Example, Item, Patches, Picture, RewardModel, Warned
 from service.errors import BadItem, Failure, InvalidRequest, ServiceError
 from service.inputs.fetch import Fetcher
 from service.inputs.images import ANIMATED, ImageLimits, decode_image
-from service.inputs.sources import picture_bytes
+from service.inputs.sources import is_fetched, picture_bytes
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 Prepared = Example | ServiceError
 
+Hold = Callable[[int], None]
+
+FETCHES = 32  # URLs read at once
 RESPONSES_A_TASK = 256  # how much of a request one pool task tokenises
 
 
@@ -36,9 +39,11 @@ class Preparer:
         self._max_images = max_images
         self._max_pixels = max_pixels
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+        self._fetch_pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._fetch_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def distinct_pictures(self, items: Sequence[Item | BadItem]) -> list[Picture]:
         """
@@ -53,10 +58,24 @@ class Preparer:
         return distinct
 
     async def prepare(
-        self, model: RewardModel, items: Sequence[Item | BadItem], pictures: list[Picture]
+        self,
+        model: RewardModel,
+        items: Sequence[Item | BadItem],
+        pictures: list[Picture],
+        hold: Hold,
     ) -> list[Prepared]:
-        """An example, or the error, for every item, in order."""
-        found = await self._pictures(model, pictures)
+        """An example, or the error, for every item, in order.
+
+        Args:
+            model: that the items are prepared for.
+            items: bad ones answer with their error.
+            pictures: the distinct ones among them.
+            hold: called with the bytes that each prepared picture takes.
+
+        Raises:
+            Busy: from `hold`.
+        """
+        found = await self._pictures(model, pictures, hold)
         checked = [_blame_picture(item, found) for item in items]
         chunks = list(_chunks([(i, x) for i, x in enumerate(checked) if isinstance(x, Item)]))
         encoded = await asyncio.gather(
@@ -69,31 +88,49 @@ class Preparer:
         }
         return [x if isinstance(x, ServiceError) else examples[i] for i, x in enumerate(checked)]
 
-    async def _pictures(self, model: RewardModel, pictures: list[Picture]) -> PreparedPictures:
-        limits = ImageLimits(self._max_pixels, model.info.apply_exif)
-
-        def one(picture: Picture) -> PreparedPicture | ServiceError:
-            try:
-                raster = decode_image(picture_bytes(picture, self._fetcher), limits)
-                return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
-            except ServiceError as error:
-                return error
-            except Exception:
-                log.exception("the model failed on a picture")
-                return Failure("the model failed on the picture", code="model_failure")
-
-        done = await asyncio.gather(*(self._in_pool(partial(one, p)) for p in pictures))
+    async def _pictures(
+        self, model: RewardModel, pictures: list[Picture], hold: Hold
+    ) -> PreparedPictures:
+        done = await asyncio.gather(*(self._picture(model, p, hold) for p in pictures))
         return dict(zip(pictures, done, strict=True))
+
+    async def _picture(
+        self, model: RewardModel, picture: Picture, hold: Hold
+    ) -> PreparedPicture | ServiceError:
+        """Fetching waits on others, so it has threads of its own; decoding is on the pool."""
+        limits = ImageLimits(self._max_pixels, model.info.apply_exif)
+        try:
+            if is_fetched(picture):
+                data = await _in(self._fetch_pool, partial(picture_bytes, picture, self._fetcher))
+                picture = Picture(data, picture.param)
+            prepared = await _in(
+                self._pool, partial(_prepare, model, picture, self._fetcher, limits)
+            )
+        except ServiceError as error:
+            return error
+        except Exception:
+            log.exception("the model failed on a picture")
+            return Failure("the model failed on the picture", code="model_failure")
+        hold(prepared.patches.num_bytes)
+        return prepared
 
     async def _encode(
         self, model: RewardModel, items: list[Item], found: PreparedPictures
     ) -> list[Prepared]:
         patches = {p: x.patches for p, x in found.items() if isinstance(x, PreparedPicture)}
-        encoded = await self._in_pool(partial(_encode_all, model, items, patches))
+        encoded = await _in(self._pool, partial(_encode_all, model, items, patches))
         return [_finish(e, item, found) for e, item in zip(encoded, items, strict=True)]
 
-    async def _in_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _prepare(
+    model: RewardModel, picture: Picture, fetcher: Fetcher, limits: ImageLimits
+) -> PreparedPicture:
+    raster = decode_image(picture_bytes(picture, fetcher), limits)
+    return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
 
 
 def pictures_of(item: Item) -> Iterator[Picture]:

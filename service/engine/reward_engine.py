@@ -10,7 +10,7 @@ from service.batching.runner import Runner
 from service.core import DeviceMemory, Example, Item, RewardModel
 from service.engine.admission import Admission, AdmissionLimits, Tenant
 from service.engine.call import Call, Scored, Timing, refusal, usage_of
-from service.engine.preparation import Prepared, Preparer
+from service.engine.preparation import Hold, Prepared, Preparer
 from service.errors import BadItem, Busy, DeadlineExceeded, ServiceError
 from service.metrics import Metrics
 
@@ -101,10 +101,11 @@ class RewardEngine:
         begun = time.monotonic() if begun_at is None else begun_at
         model, tenant = self.model, tenant or Tenant()
         counts = [_count_of(item) for item in items]
-        call = Call(counts, begun + timeout_s)
+        call = Call(counts, begun, timeout_s)
         with self.admission.hold(sum(counts), call.deadline - time.monotonic(), tenant):
             try:
-                return await self._score(call, model, items, fail, begun)
+                with self.admission.hold_more() as hold:
+                    return await self._score(call, model, items, fail, hold)
             except asyncio.CancelledError:
                 self._metrics.responses_done("cancelled", sum(counts))
                 raise
@@ -118,11 +119,11 @@ class RewardEngine:
         model: RewardModel,
         items: Sequence[Item | BadItem],
         fail: bool,
-        begun: float,
+        hold: Hold,
     ) -> Scored:
         begin = time.monotonic()
         pictures = self._preparer.distinct_pictures(items)
-        prepared = await _until(call.deadline, self._preparer.prepare(model, items, pictures))
+        prepared = await _until(call.deadline, self._preparer.prepare(model, items, pictures, hold))
         if prepared is None:  # what was bad before keeps its own error
             late = DeadlineExceeded("the deadline passed before it was prepared")
             prepared = [x.error if isinstance(x, BadItem) else late for x in items]
@@ -132,7 +133,7 @@ class RewardEngine:
             self._refuse([(i, e.response, e) for i, x in enumerate(prepared) for e in _refusals(x)])
         self._submit(call, prepared, prepared_at)
         await _until(call.deadline, call.wait())
-        return self._answer(call, prepared, fail, begun, prepared_at)
+        return self._answer(call, prepared, fail, prepared_at)
 
     def _submit(self, call: Call, prepared: Sequence[Prepared], now: float) -> None:
         jobs = []
@@ -149,13 +150,13 @@ class RewardEngine:
         self._planner.submit(jobs)
 
     def _answer(
-        self, call: Call, prepared: Sequence[Prepared], fail: bool, begun: float, prepared_at: float
+        self, call: Call, prepared: Sequence[Prepared], fail: bool, prepared_at: float
     ) -> Scored:
         outcomes = call.outcomes(DeadlineExceeded("the deadline passed before it was scored"))
         if fail:
             self._refuse(list(_errors(outcomes)))
         usage = usage_of([e for e in prepared if isinstance(e, Example)], outcomes)
-        timing = _timing(call, begun, prepared_at)
+        timing = _timing(call, prepared_at)
         self._metrics.waited(timing.queue)
         self._count(outcomes)
         self._metrics.tokens(usage.text_tokens, usage.image_tokens)
@@ -224,12 +225,15 @@ def _errors(
                 yield i, r, outcome
 
 
-def _timing(call: Call, begun: float, prepared_at: float) -> Timing:
+def _timing(call: Call, prepared_at: float) -> Timing:
     now = time.monotonic()
     started = call.started_at or now
     ended = call.ended_at or now
     return Timing(
-        now - begun, prepared_at - begun, max(0.0, started - prepared_at), max(0.0, ended - started)
+        now - call.begun,
+        prepared_at - call.begun,
+        max(0.0, started - prepared_at),
+        max(0.0, ended - started),
     )
 
 

@@ -12,6 +12,12 @@ _DATA_URI = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?P<params>(;[^,;]*)*)
 _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
+def is_fetched(picture: Picture) -> bool:
+    """Whether the bytes stand elsewhere, behind a URL."""
+    source = picture.source
+    return isinstance(source, str) and _SCHEME.match(source[:32]) is not None
+
+
 def picture_bytes(picture: Picture, fetcher: Fetcher) -> bytes:
     """The encoded picture, still compressed.
 
@@ -23,7 +29,7 @@ def picture_bytes(picture: Picture, fetcher: Fetcher) -> bytes:
         return source
     if source[:5].lower() == "data:":
         return _from_data_uri(source)
-    if _SCHEME.match(source[:32]):
+    if is_fetched(picture):
         return fetcher.fetch(source)
     return _from_base64(source)
 

@@ -102,7 +102,7 @@ def patchify(raster: Raster, shape: PixelShape) -> Patches:
     blocks = pixels.reshape(grid_h // m, m, p, grid_w // m, m, p, 3)
     ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)  # [gh/m, gw/m, m, m, 3, p, p]
     data = np.ascontiguousarray(ordered).reshape(grid_h * grid_w, 3 * p * p)
-    return Patches(grid_h, grid_w, grid_h * grid_w // m**2, data)
+    return Patches(grid_h, grid_w, grid_h * grid_w // m**2, data, data.nbytes)
 
 
 def to_pixel_values(patches: Sequence[Patches], shape: PixelShape, device: torch.device) -> Tensor:

@@ -112,3 +112,20 @@ async def test_run_and_group_key_are_taken_as_header_and_query():
 async def test_retry_after_is_only_on_429_and_503():
     async with served() as server:
         assert "retry-after" not in (await server.client.post("/score", json=GOOD)).headers
+
+
+@pytest.mark.parametrize("query", ["run=%C3%A9t%C3%A9", "run=%ff", "request_id=%ff", "run=\xe9"])
+async def test_a_query_that_is_not_ascii_is_no_failure(query):
+    async with served() as server:
+        call = RawCall(server.app, query=query)
+        call._scope["query_string"] = query.encode("latin-1")
+        call.send(b'{"prompt": "p", "response": "r"}')
+        await call.run()
+    assert call.status == 200
+    assert MADE.fullmatch(call.headers["x-request-id"])
+
+
+async def test_request_id_in_the_query():
+    async with served() as server:
+        answer = await server.client.post("/score?request_id=mine", json=GOOD)
+        assert answer.headers["x-request-id"] == answer.json()["id"] == "mine"

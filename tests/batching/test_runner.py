@@ -1,7 +1,9 @@
 """The model's threads: one step staged behind the running one, and every caller answered whatever happens."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -154,6 +156,39 @@ def test_a_step_that_cannot_be_staged_is_sorted_out_too(running):
     one.model.stage = breaks
     assert one.submit("bad").outcomes() == ["model_failure"]
     assert one.submit("good").outcomes() == expected("good")
+
+
+@pytest.mark.parametrize("answer", [[], [[1.0]], [[1.0, 2.0, 3.0]], [[None, "x"]], None])
+def test_an_answer_of_the_wrong_shape_is_an_error_and_not_the_end(running, answer):
+    one = running()
+    score = one.model.score
+    one.model.score = lambda staged: answer
+    assert one.submit("a", "b").outcomes() in (["model_failure"] * 2, [1.0, 1.0])
+    one.model.score = score
+    assert one.submit("good").outcomes() == expected("good")
+    assert one.runner.alive(WAIT_S)
+
+
+def test_the_retry_does_not_hold_what_the_failed_step_held(running):
+    """On a device that ran out of memory, the failed step's tensors must be gone by then."""
+    one = running()
+    alive = []
+
+    class Activations:
+        pass
+
+    def score(staged):
+        held = Activations()
+        alive.append(weakref.ref(held))
+        if len(staged[0]) > 1:
+            raise MemoryError(held)
+        gc.collect()
+        alive.append(alive[0]() is not None)
+        return [[0.5]]
+
+    one.model.score = score
+    assert one.submit("a", "b").outcomes() == [0.5, 0.5]
+    assert [flag for flag in alive if isinstance(flag, bool)] == [False, False]
 
 
 def test_a_reward_that_is_no_number_is_an_error(running):
