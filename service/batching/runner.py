@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from service.batching.planner import Outcome, PlannedStep, Planner
 from service.batching.policy import Pace
-from service.core import RewardModel, Slice
+from service.core import RewardModel, Slice, Step
 from service.errors import Busy, Failure
 from service.metrics import Metrics
 
@@ -128,8 +128,11 @@ class Runner:
     def _rewards(self, staged: Staged) -> list[list[Outcome]]:
         if staged.error is not None:
             raise staged.error
-        rewards = self._model.score(staged.payload)
-        if [len(group) for group in rewards] != [len(p.responses) for p in staged.planned.step]:
+        return self._scored(staged.payload, staged.planned.step)
+
+    def _scored(self, payload: object, step: Step) -> list[list[Outcome]]:
+        rewards = self._model.score(payload)
+        if [len(group) for group in rewards] != [len(part.responses) for part in step]:
             raise ValueError("the model's answer does not mirror the step")
         return [[self._judged(reward) for reward in group] for group in rewards]
 
@@ -140,7 +143,7 @@ class Runner:
     def _single(self, part: Slice) -> Outcome:
         self.running_since = self._clock()  # a retry is progress, not a hang
         try:
-            return self._judged(self._model.score(self._model.stage((part,)))[0][0])
+            return self._scored(self._model.stage((part,)), (part,))[0][0]
         except Exception:
             log.exception("the model failed on a response", extra={"tokens": part.lengths[0]})
             return Failure("the model failed on this response", code="model_failure")

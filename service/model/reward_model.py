@@ -126,9 +126,11 @@ class BaseRewardModel:
         for r, ids in enumerate(sequences):
             if len(ids) > self.info.max_tokens:
                 alone = replace(item, responses=(item.responses[r],))
-                sequences[r], dropped = self._fit(alone, grids, ids)
-                message = f"{dropped} tokens dropped from the start of the prompt"
-                notes.append(Warned(TRUNCATED, message, r))
+                fitted, dropped = self._fit(alone, grids, ids)
+                if len(fitted) <= self.info.max_tokens:  # else it is refused, with its own size
+                    sequences[r] = fitted
+                    message = f"{dropped} tokens dropped from the start of the prompt"
+                    notes.append(Warned(TRUNCATED, message, r))
         return notes
 
     def _fit(self, item: Item, grids: Sequence[Patches], ids: Ids) -> tuple[Ids, int]:

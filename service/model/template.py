@@ -94,11 +94,16 @@ class ChatTemplate:
         return [self._join(sections, ids, grids) for sections in rendered]
 
     def drop_front(self, text: str, tokens: int) -> tuple[str, int]:
-        """The text without its first `tokens` tokens, and how many it lost."""
+        """The text without at least its first `tokens` tokens, and how many it lost.
+
+        A character can be several tokens: it goes as a whole, so that every call shortens the text.
+        """
         offsets = self._plain.encode(text, add_special_tokens=False).offsets
         if tokens >= len(offsets):
             return "", len(offsets)
-        return text[offsets[tokens][0] :], tokens
+        end = offsets[tokens - 1][1]
+        kept = (i for i, (start, _) in enumerate(offsets) if i >= tokens and start >= end)
+        return text[end:], next(kept, len(offsets))
 
     # Rendering
 

@@ -176,7 +176,24 @@ def test_a_response_too_long_by_itself_is_refused_and_costs_its_siblings_no_cont
     both = example(model, "Which one?", ["ok", hopeless], truncate_prompt=True)
     alone = example(model, "Which one?", ["ok"])
     assert both.refused[1].code == "item_too_long"
+    assert both.warnings == ()  # refused, not cut
     assert both.data.sequences[0].tolist() == alone.data.sequences[0].tolist()
+
+
+@given(text=st.text(alphabet="a é狮🦁\n\u0301", max_size=30), tokens=st.integers(1, 40))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+def test_dropping_from_the_front_always_shortens(last, text, tokens):
+    """A character of several tokens at the cut must not keep the loop that truncates from ending."""
+    shorter, lost = last.drop_front(text, tokens)
+    assert text.endswith(shorter)
+    assert (len(shorter) < len(text) and lost > 0) or not text
+
+
+def test_a_prompt_of_many_token_characters_is_cut_to_fit(make_checkpoint):
+    model = load(make_checkpoint())
+    limit = model.info.max_tokens
+    encoded = example(model, "🦁" * limit, ["ok"], truncate_prompt=True)
+    assert limit - 12 < encoded.lengths[0] <= limit
 
 
 def test_an_older_processors_template_file_is_read(tmp_path):
