@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test serve lock clean
+.PHONY: setup check test serve bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -20,6 +20,16 @@ test: setup
 
 serve: setup
 	$(V)/basereward serve
+
+bench: setup
+	$(V)/python -m pip install -q -c constraints.txt -e '.[bench]' && $(V)/python -m benchmarks.baselines.environments
+	$(V)/python -m benchmarks --set $(or $(SET),bench)
+
+bench-full:
+	$(MAKE) bench SET=full
+
+bench-gpu: setup
+	$(V)/python -m benchmarks --set gpu
 
 lock: setup
 	$(V)/python -m pip freeze --exclude-editable | grep -v '^torch==' > constraints.txt

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,16 +23,19 @@ from service.batching.planner import Planner
 from service.batching.policy import BatchLimits
 from service.core import RewardModel
 from service.engine import AdmissionLimits, RewardEngine
-from service.engine.preparation import Preparer
+from service.engine.lag import measure_lag
+from service.engine.preparation import PreparationLimits, Preparer
 from service.errors import GoldenMismatch, StartError
 from service.inputs.fetch import Fetcher, FetchRules
 from service.metrics import Metrics
 from service.model.loading import load, open_source
+from service.model.memory import CacheSizes, MemoryPlan
 from service.progress import byte_progress
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+UNTIL_LOADED = 4096  # tokens a step; the loaded model says what suits its device
 DESCRIPTION = "Scalar rewards of BaseReward checkpoints, for (picture, prompt, response)."
 
 
@@ -56,6 +58,7 @@ class Lifecycle:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: str | None = None  # why the server gave up, in one line
         self.on_failure: Callable[[], None] = lambda: None
+        self.on_ready: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -63,10 +66,12 @@ class Lifecycle:
         if self._ops is not None:
             self._ops.start()
         loading = asyncio.create_task(self.bring_up())
+        lag = asyncio.create_task(measure_lag(self._metrics.loop_lagged))
         if self._given is not None:
             await loading
         yield
-        loading.cancel()
+        for task in (loading, lag):
+            task.cancel()
         await self._engine.stop()
         if self._ops is not None:
             self._ops.stop()
@@ -99,7 +104,8 @@ class Lifecycle:
             log.exception("the model could not be loaded")
             self._give_up("the model could not be loaded; the log has the traceback")
         else:
-            self._engine.attach(model)
+            self.on_ready()
+            self._engine.attach(model, self._settings.max_batch_tokens)
             if model.info.details.get("golden") == 0:
                 log.warning(
                     "the checkpoint has no golden scores; nothing shows its rewards are right"
@@ -138,6 +144,15 @@ def load_model(settings: Settings) -> RewardModel:
         name=settings.model_name,
         device=settings.device,
         dtype=settings.dtype,
+        memory=MemoryPlan(
+            settings.gpu_memory_fraction,
+            settings.max_batch_tokens,
+            CacheSizes(
+                settings.feature_bank_bytes,
+                settings.prefix_bank_bytes,
+                settings.result_cache_entries,
+            ),
+        ),
         progress=byte_progress,
     )
 
@@ -173,7 +188,12 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     key = settings.api_key.get_secret_value() if settings.api_key else None
     # The last one added is the outermost.
     app.add_middleware(Authentication, keyring=read_keys(key, settings.api_key_file))
-    app.add_middleware(RequestContext, metrics=metrics, overload_status=settings.overload_status)
+    app.add_middleware(
+        RequestContext,
+        metrics=metrics,
+        overload_status=settings.overload_status,
+        turns=engine.turns,
+    )
     return app
 
 
@@ -188,15 +208,20 @@ def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:
             settings.max_fetch_bytes,
         )
     )
-    threads = settings.prepare_threads or os.cpu_count() or 1
+    preparation = PreparationLimits(
+        settings.prepare_threads,
+        settings.max_images,
+        settings.max_image_pixels,
+        settings.prepared_cache_bytes,
+    )
     return RewardEngine(
         AdmissionLimits(
             settings.max_responses, settings.max_queued_responses, settings.max_queued_bytes
         ),
         Planner(
-            BatchLimits(settings.max_batch_tokens, settings.max_batch_responses),
+            BatchLimits(settings.max_batch_tokens or UNTIL_LOADED, settings.max_batch_responses),
             settings.batch_wait_s,
         ),
-        Preparer(fetcher, threads, settings.max_images, settings.max_image_pixels),
+        Preparer(fetcher, preparation, metrics),
         metrics,
     )

@@ -34,6 +34,7 @@ class Patches:
     num_tokens: int  # after merging
     data: object = field(repr=False)
     num_bytes: int = 0  # host memory held until the request is answered
+    digest: bytes = b""  # of the resized pixels and the grid: equal pictures are equal here
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class Example:
     lengths: tuple[int, ...]  # tokens of each response's whole sequence, pictures counted
     image_tokens: int  # in each of the sequences
     data: object = field(repr=False)
+    prefix_tokens: int = 0  # leading tokens that all of them have in common: the context
+    prefix_key: bytes = b""  # equal where these tokens and their pictures are; b"": shared by none
+    image_patches: int = 0  # of the pictures, before merging
     warnings: tuple[Warned, ...] = ()
     refused: Mapping[int, Exception] = field(
         default_factory=dict
@@ -79,6 +83,7 @@ class Slice:
 
     example: Example
     responses: tuple[int, ...]
+    tenant: str = "default"  # nothing is shared across tenants, neither in a step nor in a cache
 
     @property
     def lengths(self) -> list[int]:
@@ -86,6 +91,24 @@ class Slice:
 
 
 Step = tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a forward pass has to compute: its time is predicted from these."""
+
+    tokens: int  # of the language model, padding counted, shared ones once
+    pairs: int  # (query, key) pairs of its attention
+    patches: int  # of the pictures to encode
+
+
+@dataclass(frozen=True, slots=True)
+class StagedStep:
+    """A step laid out and on the device; `data` belongs to the model room."""
+
+    work: Work
+    shared: tuple[int, ...]  # slice by slice: tokens that siblings, duplicates or caches saved
+    data: object = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +130,7 @@ class ModelInfo:
     max_tokens: int
     image_position: Literal["before_text", "after_text"]
     apply_exif: bool
+    step_tokens: int = 16_384  # that a step on its device is best given
     details: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -124,10 +148,10 @@ class RewardModel(Protocol):
     ) -> list[Example | Exception]:
         """Template and tokenise; an item that cannot be encoded answers with its own error."""
 
-    def stage(self, step: Step) -> object:
+    def stage(self, step: Step) -> StagedStep:
         """Lay out the step and bring it to the device, while another step may be running."""
 
-    def score(self, staged: object) -> list[list[float]]:
+    def score(self, staged: StagedStep) -> list[list[float]]:
         """Run one forward pass; answers mirror the step's slices."""
 
     def check(self) -> None:

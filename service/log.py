@@ -1,9 +1,12 @@
 """JSON log lines on stderr; what is logged is counted and named, never a prompt, a response or a key."""
 
+import atexit
 import json
 import logging
+import queue
 import sys
 import time
+from logging.handlers import QueueHandler, QueueListener
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
@@ -30,11 +33,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class Hand(QueueHandler):
+    """Hands lines to the thread that writes them: a full pipe must not hold the event loop."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # as it is: it stays in the process
+
+
 def configure(level: str) -> None:
-    """Send every logger, uvicorn's too, through one handler."""
+    """Send every logger, uvicorn's too, through one handler, written by a thread of its own."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = QueueListener(lines, handler)
+    listener.start()
+    atexit.register(listener.stop)  # the last lines too
+    logging.basicConfig(level=level.upper(), handlers=[Hand(lines)], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

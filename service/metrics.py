@@ -23,6 +23,7 @@ SECONDS = (
     *(0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8),
     *(1, 1.5, 2.5, 5, 10, 20, 30, 60, 120, 300, 600),
 )
+LAGS = tuple(m / 1000 for m in (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 20, 30, 50, 100, 250, 1000))
 POWERS_OF_TWO = tuple(2**i for i in range(14))
 TOKENS = tuple(2**i for i in range(5, 18))
 REWARDS = (
@@ -66,8 +67,8 @@ class Metrics:
         self._requests.labels(known, _status_label(status, code)).inc()
         self._request_duration.labels(known).observe(seconds)
 
-    def rejected(self, code: str) -> None:
-        self._rejections.labels(code).inc()
+    def rejected(self, code: str, count: int = 1) -> None:
+        self._rejections.labels(code).inc(count)
 
     def responses_done(self, outcome: str, count: int = 1) -> None:
         self._items.labels(outcome).inc(count)
@@ -82,17 +83,26 @@ class Metrics:
     def staged(self, seconds: float) -> None:
         self._assembly.observe(seconds)
 
-    def step_done(self, seconds: float, lengths: list[int], now: float) -> None:
+    def step_done(
+        self, seconds: float, responses: int, tokens: int, padding: int, now: float
+    ) -> None:
         self._forward.observe(seconds)
         self._batches.inc()
-        self._batch_size.observe(len(lengths))
-        self._batch_tokens.observe(sum(lengths))
-        self._padding.inc(max(lengths) * len(lengths) - sum(lengths))
+        self._batch_size.observe(responses)
+        self._batch_tokens.observe(tokens)
+        self._padding.inc(padding)
         self._last_success.set(now)
 
-    def rewarded(self, reward: float) -> None:
-        self._items.labels("scored").inc()
-        self._reward.observe(reward)
+    def rewarded(self, rewards: list[float]) -> None:
+        self._items.labels("scored").inc(len(rewards))
+        for reward in rewards:
+            self._reward.observe(reward)
+
+    def picture_looked_up(self, *, hit: bool) -> None:
+        (self._picture_hits if hit else self._picture_misses).inc()
+
+    def loop_lagged(self, seconds: float) -> None:
+        self._loop_lag.observe(seconds)
 
     def tokens(self, text: int, image: int) -> None:
         self._tokens.labels("text").inc(text)
@@ -147,8 +157,12 @@ class Metrics:
             "tokens", "Tokens of scored responses, pictures counted each time.", "kind"
         )
         self._shared = count("shared_tokens", "Tokens that siblings, caches or duplicates saved.")
+        self._picture_hits = count(
+            "picture_cache_hits", "Pictures that were kept, or were being decoded already."
+        )
+        self._picture_misses = count("picture_cache_misses", "Pictures decoded.")
         self._batches = count("batches", "Steps run.")
-        self._padding = count("padding_tokens", "Padding computed beside the tokens of steps.")
+        self._padding = count("padding_tokens", "Tokens computed beside those of responses.")
         self._oom = count("cuda_oom", "Steps that ran out of device memory.")
         self._nonfinite = count("nonfinite_rewards", "Scores that were not finite numbers.")
 
@@ -164,9 +178,12 @@ class Metrics:
         self._assembly = of("batch_assembly_seconds", "Laying out and copying one step.", SECONDS)
         self._forward = of("forward_seconds", "One step on the device.", SECONDS)
         self._batch_size = of("batch_size", "Responses in a step.", POWERS_OF_TWO)
-        self._batch_tokens = of("batch_tokens", "Tokens in a step, without padding.", TOKENS)
+        self._batch_tokens = of("batch_tokens", "Tokens computed in a step.", TOKENS)
         self._images = of(
             "images_per_request", "Distinct pictures in a request.", (0, *POWERS_OF_TWO)
+        )
+        self._loop_lag = of(
+            "event_loop_lag_seconds", "How late the event loop wakes what sleeps on it.", LAGS
         )
         self._reward = of("reward", "Rewards given, before any transform.", REWARDS)
 
@@ -179,7 +196,10 @@ class Metrics:
             "oldest_queued_age_seconds": of(
                 "oldest_queued_age_seconds", "Age of the oldest waiting response."
             ),
-            "backlog_seconds": of("backlog_seconds", "Predicted time to empty the queue."),
+            "backlog_seconds": of(
+                "backlog_seconds", "Predicted time until all that was accepted is scored."
+            ),
+            "picture_cache_bytes": of("picture_cache_bytes", "Host memory of kept pictures."),
             "ready": of("ready", "1 when /readyz answers 200."),
             "draining": of("draining", "1 while stopping."),
         }

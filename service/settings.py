@@ -14,6 +14,7 @@ ENV_PREFIX = "BASEREWARD_"
 CONFIG_KEY = "config"  # names the TOML file; a flag and a variable, not a key of the file itself
 
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -92,15 +93,35 @@ class Settings(BaseModel):
         4 * 2**30,
         description="Request bytes, and bytes of decoded pictures, that may wait at once.",
     )
-    max_batch_tokens: Positive = Field(
-        16_384, description="Token budget of a step, pictures and padding counted."
+    max_batch_tokens: Positive | None = Field(
+        None,
+        description="Token budget of a step, shared ones once; unset: 16,384 on a GPU, 4,096 on a CPU.",
     )
     max_batch_responses: Positive = Field(512, description="Most responses in one step.")
     batch_wait_s: float = Field(
         0.0, ge=0, description="How long an idle model waits for company; 0 never waits."
     )
-    prepare_threads: int = Field(
-        0, ge=0, description="Threads that decode and tokenise; 0: one a core."
+    feature_bank_bytes: NotNegative = Field(
+        256 * 2**20,
+        description="Device memory that keeps encoded pictures for later requests; 0 keeps none.",
+    )
+    prefix_bank_bytes: NotNegative = Field(
+        0,
+        description="Device memory that keeps keys and values of contexts for late siblings; 0 keeps none.",
+    )
+    result_cache_entries: NotNegative = Field(
+        0, description="Rewards remembered for equal (context, response) pairs; 0 remembers none."
+    )
+    gpu_memory_fraction: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Of the device's memory, for weights, activations and the banks together.",
+    )
+    prepare_threads: int = Field(0, ge=0, description="Threads that decode; 0: one a core.")
+    prepared_cache_bytes: NotNegative = Field(
+        256 * 2**20,
+        description="Host memory that keeps decoded pictures for later requests; 0 keeps none.",
     )
     overload_status: Literal[429, 503] = Field(429, description="Status of an overloaded answer.")
 

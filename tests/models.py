@@ -13,9 +13,11 @@ from service.core import (
     Patches,
     Picture,
     Raster,
+    StagedStep,
     Step,
     Turn,
     Warned,
+    Work,
 )
 from service.errors import InvalidRequest
 
@@ -112,15 +114,17 @@ class StandIn:
     ) -> list[Example | Exception]:
         return [self._example(item, pictures) for item in items]
 
-    def stage(self, step: Step) -> list[list[tuple[str, str]]]:
+    def stage(self, step: Step) -> StagedStep:
         staged = []
         for part in step:
             context, responses = part.example.data  # type: ignore[misc]
             staged.append([(context, responses[r]) for r in part.responses])
         self.staged.append([response for part in staged for _, response in part])
-        return staged
+        tokens = sum(sum(part.lengths) for part in step)
+        return StagedStep(Work(tokens, 0, 0), (0,) * len(step), staged)
 
-    def score(self, staged: object) -> list[list[float]]:
+    def score(self, step: StagedStep) -> list[list[float]]:
+        staged = step.data
         assert isinstance(staged, list)
         self.entered.release()
         assert self._gate.wait(WAIT_S), "nobody released the model"
@@ -159,7 +163,7 @@ class StandIn:
             if response in self.noted
         )
         data = (repr((item.system, context)), item.responses)
-        return Example(lengths, image_tokens, data, notes)
+        return Example(lengths, image_tokens, data, warnings=notes)
 
     def _parts(self, turn: Turn, pictures: Mapping[Picture, Patches]) -> list[Part]:
         parts: list[Part] = []

@@ -1,4 +1,4 @@
-"""The request body: counted while it streams in, so that a refusal costs one chunk; then parsed strictly."""
+"""The request body: counted while it streams in, so that a refusal costs one chunk; and strict JSON."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ from service.engine import Admission
 from service.errors import InvalidRequest
 
 _CLOSE = {"Connection": "close"}  # the rest of the body would stand before the next request
-LARGE_BYTES = 256 * 2**10  # more is parsed beside the event loop
 
 
 class BodyReader:
@@ -24,17 +23,16 @@ class BodyReader:
         self._idle_timeout_s = idle_timeout_s
         self._held = 0
 
-    async def json(self, request: Request) -> Any:
+    async def read(self, request: Request) -> bytearray:
         """
         Raises:
-            InvalidRequest: unsupported_media_type, body_too_large, body_too_slow or malformed_json.
+            InvalidRequest: unsupported_media_type, body_too_large or body_too_slow.
             Busy: too many bytes are waiting already.
             ClientDisconnect: the caller hung up.
         """
         _check_type(request.headers.get("content-type", ""))
         self._check_size(_content_length(request))
-        body = await self._read(request)
-        return await asyncio.to_thread(_parse, body) if len(body) > LARGE_BYTES else _parse(body)
+        return await self._read(request)
 
     def release(self) -> None:
         self._admission.hold_bytes(-self._held)
@@ -83,8 +81,12 @@ def _check_type(content_type: str) -> None:
         raise InvalidRequest(message, code="unsupported_media_type")
 
 
-def _parse(body: bytearray) -> Any:
-    """Strict JSON: NaN, lone surrogates and bad UTF-8 are errors."""
+def parse_json(body: bytearray) -> Any:
+    """Strict JSON.
+
+    Raises:
+        InvalidRequest: malformed_json: NaN, lone surrogates and bad UTF-8 too.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -25,12 +25,21 @@ class Rules:
 
     image_position: ImagePosition
     max_text_chars: int
+    max_responses: int = 8192  # of a request
 
 
 class ItemBuilder:
     """One validated wire item to a core item."""
 
-    def __init__(self, wire: ScoreItem, param: str, options: Options, rules: Rules) -> None:
+    def __init__(
+        self,
+        wire: ScoreItem,
+        param: str,
+        options: Options,
+        rules: Rules,
+        sources: dict[str, str],
+    ) -> None:
+        self._sources = sources  # the request's: equal ones become one string, quick to compare
         self._wire = wire
         self._param = param
         self._options = options
@@ -133,7 +142,7 @@ class ItemBuilder:
     def _picture(self, source: str | ImageRef, where: str) -> Picture:
         param = joined(self._param, where)
         if isinstance(source, str):
-            return Picture(source, param)
+            return Picture(self._sources.setdefault(source, source), param)
         table = self._options.image_table
         if source.ref not in table:
             message = f"no picture {source.ref[:64]!r} in image_table"

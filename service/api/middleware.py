@@ -1,9 +1,9 @@
 """Around every request: its id, its one log line, its metrics, and an answer whatever happens inside."""
 
 import logging
+import random
 import re
 import time
-import uuid
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
+from service.engine import Turns
 from service.errors import Failure, ServiceError
 from service.metrics import Metrics
 
@@ -24,8 +25,9 @@ CLIENT_CLOSED = 499  # as nginx logs it; never sent
 class RequestContext:
     """ASGI, outermost: sets `state.request_id` and `state.begun_at`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int, turns: Turns) -> None:
         self._app = app
+        self._turns = turns
         self._metrics = metrics
         self._overload_status = overload_status
 
@@ -39,6 +41,7 @@ class RequestContext:
         self._metrics.inflight(+1)
         code: str | None = "internal"
         try:
+            await self._turns.take(finishing=False)
             code = await self._guarded(scope, receive, answer)
         finally:
             self._metrics.inflight(-1)
@@ -92,7 +95,10 @@ def _request_id(scope: Scope) -> str:
     in_query = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("request_id", "")
     in_header = (v.decode("latin-1") for k, v in scope["headers"] if k == b"x-request-id")
     given = next(in_header, in_query)
-    return given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+    if _REQUEST_ID.fullmatch(given):
+        return str(given)
+    # Not uuid4: asking the system for randomness lets go of the interpreter, in the middle of the event loop.
+    return f"req-{random.getrandbits(128):032x}"
 
 
 def _log(scope: Scope, answer: _Answer, code: str | None, seconds: float) -> None:

@@ -41,9 +41,14 @@ def parse_request(body: Any, rules: Rules) -> ParsedRequest:
         _check_keys(rest, frozenset(), "")
     if not isinstance(raw, list) or not raw:
         raise InvalidRequest("items must be a list of at least one item", param="items")
+    _check_number(raw, rules.max_responses)
+    sources: dict[str, str] = {}
     return ParsedRequest(
         options,
-        [_item(x, "" if short else f"items[{i}]", options, rules) for i, x in enumerate(raw)],
+        [
+            _item(x, "" if short else f"items[{i}]", options, rules, sources)
+            for i, x in enumerate(raw)
+        ],
         [_id(x) for x in raw],
         [_is_group(x) for x in raw],
         short,
@@ -70,9 +75,21 @@ def _id(entry: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _item(entry: Any, param: str, options: Options, rules: Rules) -> Item | BadItem:
+def _check_number(items: list[Any], limit: int) -> None:
+    """Before any item is looked at: judging millions of them takes minutes."""
+    count = len(items)
+    if count <= limit:
+        count = sum(len(x["responses"]) if _is_group(x) else 1 for x in items)
+    if count > limit:
+        message = f"{count} responses exceed {limit} a request"
+        raise InvalidRequest(message, code="too_many_items")
+
+
+def _item(
+    entry: Any, param: str, options: Options, rules: Rules, sources: dict[str, str]
+) -> Item | BadItem:
     try:
-        return ItemBuilder(_validated(entry, param), param, options, rules).item()
+        return ItemBuilder(_validated(entry, param), param, options, rules, sources).item()
     except ServiceError as error:
         count = len(entry["responses"]) if _is_group(entry) else 1
         return BadItem(error, max(1, count))

@@ -6,11 +6,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from service.batching.planner import Outcome, PlannedStep, Planner
-from service.batching.policy import Pace
-from service.core import RewardModel, Slice, Step
+from service.batching.planner import Planner
+from service.batching.policy import close_in_s
+from service.batching.ticket import Outcome, PlannedStep
+from service.core import RewardModel, Slice, StagedStep, Step
 from service.errors import Busy, Failure
 from service.metrics import Metrics
 
@@ -19,11 +20,23 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
+MARGIN_S = 0.002  # for what is not measured: two threads to be woken
+MARGIN_DECAY = 0.9  # a step
+
+
+@dataclass(slots=True, eq=False)
 class Staged:
     planned: PlannedStep
-    payload: object  # the model's own layout of the step
+    payload: StagedStep | None  # the model's own layout of the step
+    predicted_s: float = 0.0
     error: Exception | None = None  # staging failed; the model thread sorts out whose fault it is
+    started_at: float | None = None  # clock
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def left_s(self, now: float) -> float:
+        """Predicted time until it ends."""
+        ran = 0.0 if self.started_at is None else now - self.started_at
+        return 0.0 if self.ended.is_set() else max(0.0, self.predicted_s - ran)
 
 
 class Runner:
@@ -42,7 +55,9 @@ class Runner:
             threading.Thread(target=self._stage_steps, name="stager", daemon=True),
             threading.Thread(target=self._run_steps, name="model", daemon=True),
         )
-        self.pace = Pace()
+        self._running: Staged | None = None  # or the last one that ran
+        self._next: Staged | None = None
+        self._margin_s = 0.0  # what choosing and staging took at worst, of late
         self.running_responses = 0
         self.running_since: float | None = None  # clock; None while idle
 
@@ -57,7 +72,10 @@ class Runner:
         return not stuck and all(thread.is_alive() for thread in self._threads)
 
     def backlog_s(self) -> float:
-        return self.pace.predict_s(self._planner.queued_tokens)
+        """Predicted time until everything accepted so far is scored."""
+        now = self._clock()
+        ahead = {step for step in (self._running, self._next) if step is not None}
+        return self._planner.backlog_s() + sum(step.left_s(now) for step in ahead)
 
     def abandon(self) -> None:
         """Take no more work and tell whoever is in line; the running and the staged step still finish."""
@@ -76,40 +94,67 @@ class Runner:
         while self._planner.wait():
             self._planner.wait_for_company(self._clock())
             self._slot.acquire()
-            planned = self._planner.take(self._clock())
-            if planned is None:
+            self._stay_open()
+            if not self._stage_next():
                 self._slot.release()
-                continue
-            self._staged.put(self._stage(planned))
         self._staged.put(None)
+
+    def _stay_open(self) -> None:
+        """Let late siblings join: until the step before is about to end, or, when none runs, for a moment."""
+        ahead = self._running
+        if ahead is None or ahead.started_at is None or ahead.ended.is_set():
+            self._planner.wait_for_arrivals()
+        else:
+            margin = self._margin_s + MARGIN_S
+            ahead.ended.wait(close_in_s(ahead.started_at, ahead.predicted_s, margin, self._clock()))
+
+    def _stage_next(self) -> bool:
+        """False if nobody in line was still waiting."""
+        begin = self._clock()
+        planned = self._planner.take(begin)
+        if planned is None:
+            return False
+        staged = self._stage(planned)
+        self._margin_s = max(self._clock() - begin, MARGIN_DECAY * self._margin_s)
+        self._next = staged
+        self._staged.put(staged)
+        return True
 
     def _stage(self, planned: PlannedStep) -> Staged:
         begin = self._clock()
         try:
             payload = self._model.stage(planned.step)
         except Exception as error:  # noqa: BLE001 - whatever it is, its callers get an answer
-            return Staged(planned, None, error)
+            return Staged(planned, None, error=error)
         self._metrics.staged(self._clock() - begin)
-        return Staged(planned, payload)
+        return Staged(planned, payload, self._planner.predict_s(payload.work))
 
     # The model thread
 
     def _run_steps(self) -> None:
         while (staged := self._staged.get()) is not None:
+            staged.started_at = self._clock()
+            self._running, self._next = staged, None
             self._slot.release()
             self._run(staged)
 
     def _run(self, staged: Staged) -> None:
-        begin = self._clock()
         planned = staged.planned
-        if not any(job.ticket.wanted for job in planned.jobs):
-            return
-        self.running_since, self.running_responses = begin, len(planned.lengths)
-        for job in planned.jobs:
+        wanted = any(job.ticket.wanted for job in planned.jobs)
+        outcomes = self._forward(staged) if wanted else []
+        staged.ended.set()
+        if wanted:
+            self._answer(planned, outcomes)
+        staged.payload = None  # while it is the last one that ran, its memory is the next one's
+
+    def _forward(self, staged: Staged) -> list[list[Outcome]]:
+        begin = self._clock()
+        self.running_since, self.running_responses = begin, len(staged.planned.lengths)
+        for job in staged.planned.jobs:
             job.ticket.started(begin)
         outcomes = self._outcomes(staged)
         self.running_since, self.running_responses = None, 0
-        self._answer(planned, outcomes)
+        return outcomes
 
     def _outcomes(self, staged: Staged) -> list[list[Outcome]]:
         planned, begin = staged.planned, self._clock()
@@ -118,19 +163,30 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - one caller's fault must not be another's
             self._note_failure(error, planned)
         else:
-            lengths, seconds = planned.lengths, self._clock() - begin
-            self.pace = self.pace.after(sum(lengths), seconds)
-            self._metrics.step_done(seconds, lengths, time.time())
+            self._note_success(staged, self._clock() - begin)
             return rewards
         # Outside the handler: the error would hold the failed step's memory while it is run again.
+        staged.payload = staged.error = None
         return [self._one_by_one(part) for part in planned.step]
+
+    def _note_success(self, staged: Staged, seconds: float) -> None:
+        assert staged.payload is not None
+        work, shared = staged.payload.work, staged.payload.shared
+        for job, tokens in zip(staged.planned.jobs, shared, strict=True):
+            job.ticket.saved(tokens)
+            self._metrics.shared(tokens)
+        self._planner.learn(work, seconds)
+        lengths = staged.planned.lengths
+        padding = max(0, work.tokens + sum(shared) - sum(lengths))
+        self._metrics.step_done(seconds, len(lengths), work.tokens, padding, time.time())
 
     def _rewards(self, staged: Staged) -> list[list[Outcome]]:
         if staged.error is not None:
             raise staged.error
+        assert staged.payload is not None
         return self._scored(staged.payload, staged.planned.step)
 
-    def _scored(self, payload: object, step: Step) -> list[list[Outcome]]:
+    def _scored(self, payload: StagedStep, step: Step) -> list[list[Outcome]]:
         rewards = self._model.score(payload)
         if [len(group) for group in rewards] != [len(part.responses) for part in step]:
             raise ValueError("the model's answer does not mirror the step")
@@ -138,7 +194,7 @@ class Runner:
 
     def _one_by_one(self, part: Slice) -> list[Outcome]:
         """After a failed step: each response by itself, so that only the one at fault fails."""
-        return [self._single(Slice(part.example, (response,))) for response in part.responses]
+        return [self._single(replace(part, responses=(response,))) for response in part.responses]
 
     def _single(self, part: Slice) -> Outcome:
         self.running_since = self._clock()  # a retry is progress, not a hang

@@ -49,7 +49,7 @@ def _add_inspect(actions: Any) -> None:
 def _add_random(actions: Any) -> None:
     parser = actions.add_parser("random", help="write a random-weight checkpoint of any size")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--preset", default="tiny", help="tiny, 3b, 7b or 32b [tiny]")
+    parser.add_argument("--preset", default="tiny", help="tiny, 50m, 3b, 7b or 32b [tiny]")
     parser.add_argument("--backbone", default="qwen2_5_vl", choices=["qwen2_5_vl", "qwen2_vl"])
     layouts = ["score-dense", "score-seq", "rm_head", "score", "v_head", "value_head_file"]
     parser.add_argument("--head", default="score-dense", choices=layouts)

@@ -3,5 +3,15 @@
 from service.engine.admission import Admission, AdmissionLimits, Tenant
 from service.engine.call import Scored, Timing, Usage
 from service.engine.reward_engine import RewardEngine
+from service.engine.turns import Turns
 
-__all__ = ["Admission", "AdmissionLimits", "RewardEngine", "Scored", "Tenant", "Timing", "Usage"]
+__all__ = [
+    "Admission",
+    "AdmissionLimits",
+    "RewardEngine",
+    "Scored",
+    "Tenant",
+    "Timing",
+    "Turns",
+    "Usage",
+]

@@ -44,26 +44,6 @@ class Admission:
         self._bytes += count
 
     @contextmanager
-    def hold_more(self) -> Iterator[Callable[[int], None]]:
-        """Yields a function that holds further bytes, all of them given back at the end.
-
-        Pictures grow when they are decoded: a small file can be a large raster.
-        """
-        held, ended = 0, False
-
-        def more(count: int) -> None:
-            nonlocal held
-            if not ended:  # a task that outlives its request holds nothing
-                self.hold_bytes(count)
-                held += count
-
-        try:
-            yield more
-        finally:
-            ended = True
-            self.hold_bytes(-held)
-
-    @contextmanager
     def hold(self, responses: int, patience_s: float, tenant: Tenant) -> Iterator[None]:
         """Hold places for a request's responses until it is answered.
 

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.batching.planner import Outcome
+from service.batching.planner import Outcome, Share
 from service.core import Example, Warned
+from service.engine.turns import Turns
 from service.errors import ItemError, ServiceError
 
 
@@ -26,7 +27,7 @@ class Usage:
     responses: int
     text_tokens: int
     image_tokens: int
-    shared_tokens: int = 0
+    shared_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,20 @@ class Scored:
 class Call:
     """A `Ticket` that wakes its event loop once, when every response is settled."""
 
-    def __init__(self, counts: Sequence[int], begun: float, timeout_s: float) -> None:
+    def __init__(
+        self, counts: Sequence[int], begun: float, timeout_s: float, share: Share, turns: Turns
+    ) -> None:
+        self.share = share
+        self.saved_tokens = 0
         self.begun = begun  # monotonic seconds, as all times here
         self.deadline = begun + timeout_s
         self.wanted = True
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self._outcomes: list[list[Outcome | None]] = [[None] * n for n in counts]
-        self._left = sum(counts)
+        self.responses = self._left = sum(counts)
         self._lock = threading.Lock()
+        self._turns = turns
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
 
@@ -66,7 +72,15 @@ class Call:
             finished = self._left == 0
         self.ended_at = now
         if finished and self.wanted:
-            self._loop.call_soon_threadsafe(self._done.set)
+            self._loop.call_soon_threadsafe(self._turns.give, self._done.set)
+
+    def saved(self, tokens: int) -> None:
+        self.saved_tokens += tokens  # the model thread alone
+
+    @property
+    def settled(self) -> bool:
+        """Every response has its outcome."""
+        return self._left == 0
 
     def settle_item(self, item: int, error: ServiceError, now: float) -> None:
         """The same error for every response of an item."""
@@ -81,11 +95,13 @@ class Call:
             return [[missing if o is None else o for o in group] for group in self._outcomes]
 
 
-def usage_of(examples: Sequence[Example], outcomes: Sequence[Sequence[Outcome]]) -> Usage:
+def usage_of(
+    examples: Sequence[Example], outcomes: Sequence[Sequence[Outcome]], saved_tokens: int
+) -> Usage:
     scored = [(e, [n for r, n in enumerate(e.lengths) if r not in e.refused]) for e in examples]
     image = sum(example.image_tokens * len(lengths) for example, lengths in scored)
     total = sum(sum(lengths) for _, lengths in scored)
-    return Usage(len(outcomes), sum(map(len, outcomes)), total - image, image)
+    return Usage(len(outcomes), sum(map(len, outcomes)), total - image, image, saved_tokens)
 
 
 def refusal(errors: Sequence[tuple[int, int | None, ServiceError]]) -> ServiceError:

@@ -1,164 +1,180 @@
-"""Items to examples on a pool of threads: each distinct picture decoded once, texts tokenised in batches."""
+"""A request's items to examples, handed on as they become ready: text does not wait for pictures."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeVar
+from typing import Any
 
-from service.core import Example, Item, Patches, Picture, RewardModel, Warned
-from service.errors import BadItem, Failure, InvalidRequest, ServiceError
+from service.core import Example, Item, Picture, RewardModel, Warned
+from service.engine.pictures import Key, Lease, PictureCache, Pictures, PreparedPicture
+from service.engine.plan import Bucket, Entry, Plan, pictures_of, plan_of
+from service.engine.tokenising import Tokeniser
+from service.engine.turns import Turns
+from service.errors import BadItem, Failure, ServiceError
 from service.inputs.fetch import Fetcher
-from service.inputs.images import ANIMATED, ImageLimits, decode_image
-from service.inputs.sources import is_fetched, picture_bytes
+from service.inputs.images import ANIMATED
+from service.metrics import Metrics
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 Prepared = Example | ServiceError
+Ready = Callable[[list[tuple[int, Prepared]]], None]
+PreparedPictures = Mapping[Picture, PreparedPicture | ServiceError]
 
-Hold = Callable[[int], None]
-
-FETCHES = 32  # URLs read at once
-RESPONSES_A_TASK = 256  # how much of a request one pool task tokenises
+FEW_ITEMS = 32  # without a picture: planned at once, on the event loop
+TASKS_AT_ONCE = 128  # are started in one turn of the event loop
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedPicture:
-    patches: Patches
-    moving: bool
-
-
-PreparedPictures = Mapping[Picture, PreparedPicture | ServiceError]
+class PreparationLimits:
+    threads: int  # 0: one a core
+    max_images: int  # of one request
+    max_image_pixels: int
+    cache_bytes: int
 
 
 class Preparer:
-    def __init__(self, fetcher: Fetcher, threads: int, max_images: int, max_pixels: int) -> None:
-        self._fetcher = fetcher
-        self._max_images = max_images
-        self._max_pixels = max_pixels
+    def __init__(self, fetcher: Fetcher, limits: PreparationLimits, metrics: Metrics) -> None:
+        threads = limits.threads or os.cpu_count() or 1
+        self._limits = limits
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
-        self._fetch_pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        self.turns = Turns()  # of everything that happens on the event loop
+        self.tokeniser = Tokeniser(self.turns)
+        self.cache = PictureCache(limits.cache_bytes)
+        self.pictures = Pictures(fetcher, self._pool, limits.max_image_pixels, self.cache, metrics)
+        self._users: dict[Key, int] = {}
 
     def close(self) -> None:
-        for pool in (self._pool, self._fetch_pool):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.pictures.close()
+        self.tokeniser.close()
 
-    def distinct_pictures(self, items: Sequence[Item | BadItem]) -> list[Picture]:
+    def lease(self, hold: Callable[[int], None]) -> Lease:
+        return Lease(self._users, hold)
+
+    async def plan(self, items: Sequence[Item | BadItem]) -> Plan:
         """
         Raises:
             InvalidRequest: too_many_images.
         """
-        good = (item for item in items if isinstance(item, Item))
-        distinct = list(dict.fromkeys(p for item in good for p in pictures_of(item)))
-        if len(distinct) > self._max_images:
-            message = f"{len(distinct)} distinct pictures exceed {self._max_images} a request"
-            raise InvalidRequest(message, code="too_many_images")
-        return distinct
+        if len(items) <= FEW_ITEMS and not any(map(_has_picture, items)):
+            return plan_of(items, self._limits.max_images)
+        return await asyncio.to_thread(plan_of, items, self._limits.max_images)
 
     async def prepare(
-        self,
-        model: RewardModel,
-        items: Sequence[Item | BadItem],
-        pictures: list[Picture],
-        hold: Hold,
-    ) -> list[Prepared]:
-        """An example, or the error, for every item, in order.
+        self, model: RewardModel, plan: Plan, tenant: str, lease: Lease, ready: Ready
+    ) -> None:
+        """An example or an error for every item, through `ready`, some at a time.
 
         Args:
             model: that the items are prepared for.
-            items: bad ones answer with their error.
-            pictures: the distinct ones among them.
-            hold: called with the bytes that each prepared picture takes.
+            plan: of the items.
+            tenant: whose pictures these are.
+            lease: counts the bytes of the pictures.
+            ready: called on the event loop with items' places in the request; never after this ends.
 
         Raises:
-            Busy: from `hold`.
+            Busy: from the lease.
         """
-        found = await self._pictures(model, pictures, hold)
-        checked = [_blame_picture(item, found) for item in items]
-        chunks = list(_chunks([(i, x) for i, x in enumerate(checked) if isinstance(x, Item)]))
-        encoded = await asyncio.gather(
-            *(self._encode(model, [x for _, x in c], found) for c in chunks)
-        )
-        examples = {
-            i: e
-            for c, es in zip(chunks, encoded, strict=True)
-            for (i, _), e in zip(c, es, strict=True)
-        }
-        return [x if isinstance(x, ServiceError) else examples[i] for i, x in enumerate(checked)]
+        bad: list[tuple[int, Prepared]] = [
+            (i, x.error) for i, x in enumerate(plan.items) if isinstance(x, BadItem)
+        ]
+        ready(bad)
+        one = _Preparation(model, self, tenant, lease, ready)
+        await one.run(plan)
 
-    async def _pictures(
-        self, model: RewardModel, pictures: list[Picture], hold: Hold
-    ) -> PreparedPictures:
-        done = await asyncio.gather(*(self._picture(model, p, hold) for p in pictures))
-        return dict(zip(pictures, done, strict=True))
 
-    async def _picture(
-        self, model: RewardModel, picture: Picture, hold: Hold
-    ) -> PreparedPicture | ServiceError:
-        """Fetching waits on others, so it has threads of its own; decoding is on the pool."""
-        limits = ImageLimits(self._max_pixels, model.info.apply_exif)
+class _Preparation:
+    """One request's."""
+
+    def __init__(
+        self,
+        model: RewardModel,
+        house: Preparer,
+        tenant: str,
+        lease: Lease,
+        ready: Ready,
+    ) -> None:
+        self._model = model
+        self._house = house
+        self._tenant = tenant
+        self._lease = lease
+        self._ready = ready
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._found: dict[Picture, asyncio.Task[PreparedPicture | ServiceError]] = {}
+
+    async def run(self, plan: Plan) -> None:
+        if not plan.pictures and len(plan.buckets) == 1:  # most requests: no task of its own
+            await self._bucket(plan.buckets[0])
+            return
         try:
-            if is_fetched(picture):
-                data = await _in(self._fetch_pool, partial(picture_bytes, picture, self._fetcher))
-                picture = Picture(data, picture.param)
-            prepared = await _in(
-                self._pool, partial(_prepare, model, picture, self._fetcher, limits)
-            )
-        except ServiceError as error:
-            return error
-        except Exception:
-            log.exception("the model failed on a picture")
-            return Failure("the model failed on the picture", code="model_failure")
-        hold(prepared.patches.num_bytes)
+            # Text first: it is ready while pictures are still being decoded.
+            for bucket in sorted(plan.buckets, key=lambda b: len(b.pictures)):
+                for picture in bucket.pictures:
+                    if picture not in self._found:
+                        self._found[picture] = await self._start(self._picture(picture))
+                await self._start(self._bucket(bucket))
+            await asyncio.gather(*self._tasks)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        if len(self._tasks) % TASKS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        return task
+
+    async def _picture(self, picture: Picture) -> PreparedPicture | ServiceError:
+        found = await self._house.pictures.prepare(self._model, picture, self._tenant)
+        if isinstance(found, ServiceError):
+            return found
+        key, prepared = found
+        self._lease.use(key, prepared.patches.num_bytes)
         return prepared
 
-    async def _encode(
-        self, model: RewardModel, items: list[Item], found: PreparedPictures
-    ) -> list[Prepared]:
-        patches = {p: x.patches for p, x in found.items() if isinstance(x, PreparedPicture)}
-        encoded = await _in(self._pool, partial(_encode_all, model, items, patches))
-        return [_finish(e, item, found) for e, item in zip(encoded, items, strict=True)]
+    async def _bucket(self, bucket: Bucket) -> None:
+        found = {picture: await self._found[picture] for picture in bucket.pictures}
+        good, bad = _told_apart(bucket.entries, found)
+        if bad:
+            self._ready(bad)
+        if good:
+            patches = {p: x.patches for p, x in found.items() if isinstance(x, PreparedPicture)}
+            items = [item for _, item in good]
+            encoded = await self._house.tokeniser.encode(self._model, items, patches)
+            pairs = zip(good, encoded, strict=True)
+            self._ready([(i, _finish(e, item, found)) for (i, item), e in pairs])
 
 
-async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+def _has_picture(item: Item | BadItem) -> bool:
+    return isinstance(item, Item) and next(pictures_of(item), None) is not None
 
 
-def _prepare(
-    model: RewardModel, picture: Picture, fetcher: Fetcher, limits: ImageLimits
-) -> PreparedPicture:
-    raster = decode_image(picture_bytes(picture, fetcher), limits)
-    return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
+def _told_apart(
+    entries: Sequence[Entry], found: PreparedPictures
+) -> tuple[list[Entry], list[tuple[int, Prepared]]]:
+    """Items whose pictures are all good, and the others' errors."""
+    good: list[Entry] = []
+    bad: list[tuple[int, Prepared]] = []
+    for i, item in entries:
+        error = _picture_error(item, found)
+        if error is None:
+            good.append((i, item))
+        else:
+            bad.append((i, error))
+    return good, bad
 
 
-def pictures_of(item: Item) -> Iterator[Picture]:
-    return (part for turn in item.turns for part in turn.parts if isinstance(part, Picture))
-
-
-def _encode_all(
-    model: RewardModel, items: list[Item], patches: Mapping[Picture, Patches]
-) -> list[Example | Exception]:
-    """Encode in one batch; if the model raises, one by one, so that only the item at fault fails."""
-    try:
-        return model.encode(items, patches)
-    except Exception:
-        if len(items) > 1:
-            return [e for item in items for e in _encode_all(model, [item], patches)]
-        log.exception("the model failed on an item")
-        return [Failure("the model failed on this item", code="model_failure")]
-
-
-def _blame_picture(item: Item | BadItem, found: PreparedPictures) -> Item | ServiceError:
-    """The item, or the error of its first bad picture under the name this item gives it."""
-    if isinstance(item, BadItem):
-        return item.error
+def _picture_error(item: Item, found: PreparedPictures) -> ServiceError | None:
+    """The error of its first bad picture, under the name this item gives it."""
     for picture in pictures_of(item):
         error = found[picture]
         if isinstance(error, ServiceError):
             return _blamed(error, item, picture.param)
-    return item
+    return None
 
 
 def _finish(encoded: Example | Exception, item: Item, found: PreparedPictures) -> Prepared:
@@ -167,6 +183,8 @@ def _finish(encoded: Example | Exception, item: Item, found: PreparedPictures) -
     moving = [p for p in pictures_of(item) if getattr(found[p], "moving", False)]
     notes = [Warned(ANIMATED, f"{p.param} moves; its first frame is scored") for p in moving]
     refused = {r: _blamed(error, item) for r, error in encoded.refused.items()}
+    if not notes and not refused:
+        return encoded
     return replace(encoded, warnings=(*notes, *encoded.warnings), refused=refused)
 
 
@@ -179,16 +197,3 @@ def _blamed(error: Exception, item: Item, param: str | None = None) -> ServiceEr
     if error.response is not None and len(item.responses) > 1:
         param = f"{param}.responses[{error.response}]"
     return ServiceError(error.message, code=error.code, param=param, response=error.response)
-
-
-def _chunks(items: list[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
-    chunk: list[tuple[int, Item]] = []
-    size = 0
-    for entry in items:
-        chunk.append(entry)
-        size += len(entry[1].responses)
-        if size >= RESPONSES_A_TASK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

@@ -53,16 +53,37 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return DTYPES[wanted]
 
 
-def check_memory(needed_bytes: int, device: torch.device) -> None:
-    """
+def step_tokens(device: torch.device) -> int:
+    """How many tokens a step is best given: a GPU's cores are full by then, a CPU's caches."""
+    return 16_384 if device.type == "cuda" else 4_096
+
+
+def check_memory(needed_bytes: int, device: torch.device, fraction: float = 1.0) -> None:
+    """Hold the whole process to its share of the device.
+
+    Args:
+        needed_bytes: of the weights.
+        device: where they go; a CPU has no limit.
+        fraction: of the device's memory that weights, activations and caches may take together.
+
     Raises:
-        StartError: the weights do not fit into the device's free memory.
+        StartError: the weights do not fit into what is free of it.
     """
     if device.type != "cuda":
         return
+    torch.cuda.set_per_process_memory_fraction(fraction, device)
     free, total = torch.cuda.mem_get_info(device)
+    free = min(free, int(total * fraction))
     if needed_bytes * _HEADROOM > free:
         raise StartError(not_enough_memory(needed_bytes, free, total))
+
+
+def room_for_caches(fraction: float, step_bytes: int, device: torch.device) -> int | None:
+    """What is left beside the loaded weights and the largest step, in bytes; None: a CPU has no limit."""
+    if device.type != "cuda":
+        return None
+    total = torch.cuda.get_device_properties(device).total_memory
+    return max(0, int(total * fraction) - torch.cuda.memory_allocated(device) - step_bytes)
 
 
 def not_enough_memory(needed: int, free: int, total: int) -> str:

@@ -33,7 +33,7 @@ class RewardHead(nn.Module):
         self._activation = _ACTIVATIONS[activation]
 
     def forward(self, pooled: Tensor) -> Tensor:
-        x = pooled.float()  # [rows, hidden]
+        x = pooled.to(next(self.parameters()).dtype)  # [rows, hidden]
         for layer in self.layers[:-1]:
             x = self._activation(layer(x))
         rewards: Tensor = self.layers[-1](x)[:, 0]  # [rows]

@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 from service.model.checkpoint import Checkpoint, locate, open_checkpoint
+from service.model.memory import MemoryPlan
 
 if TYPE_CHECKING:  # torch takes seconds to import; opening a checkpoint does without it
     from service.model.reward_model import BaseRewardModel
 
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+class Options(TypedDict):
+    """What `BaseRewardModel` takes beside the checkpoint."""
+
+    name: str
+    device: str
+    dtype: str
+    memory: NotRequired[MemoryPlan]
 
 
 def open_source(
@@ -24,7 +34,7 @@ def open_source(
 
 
 def load(
-    checkpoint: Checkpoint, *, name: str, device: str, dtype: str, progress: ProgressBar
+    checkpoint: Checkpoint, *, progress: ProgressBar, **options: Unpack[Options]
 ) -> "BaseRewardModel":
     """
     Raises:
@@ -33,4 +43,4 @@ def load(
     from service.model.reward_model import BaseRewardModel
 
     with progress("loading weights", checkpoint.weight_bytes) as advance:
-        return BaseRewardModel(checkpoint, name=name, device=device, dtype=dtype, progress=advance)
+        return BaseRewardModel(checkpoint, progress=advance, **options)

@@ -1,8 +1,8 @@
 """RGB raster to uint8 patches, as Qwen2-VL's image processor orders them; normalised only on the device."""
 
+import hashlib
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,17 +102,13 @@ def patchify(raster: Raster, shape: PixelShape) -> Patches:
     blocks = pixels.reshape(grid_h // m, m, p, grid_w // m, m, p, 3)
     ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)  # [gh/m, gw/m, m, m, 3, p, p]
     data = np.ascontiguousarray(ordered).reshape(grid_h * grid_w, 3 * p * p)
-    return Patches(grid_h, grid_w, grid_h * grid_w // m**2, data, data.nbytes)
+    digest = hashlib.sha256(b"%d %d " % (grid_h, grid_w) + data.tobytes()).digest()
+    return Patches(grid_h, grid_w, grid_h * grid_w // m**2, data, data.nbytes, digest)
 
 
-def to_pixel_values(patches: Sequence[Patches], shape: PixelShape, device: torch.device) -> Tensor:
-    """Copy uint8 patches to the device and normalise them there: float32 [patches, 3 * temporal * patch²]."""
-    arrays = [np.asarray(p.data) for p in patches]
-    stacked = torch.from_numpy(np.concatenate(arrays))  # [patches, 3 * p * p] uint8
-    if device.type == "cuda":
-        stacked = stacked.pin_memory()
-    pixels = stacked.to(device, non_blocking=True).float().view(len(stacked), 3, 1, -1)
-    mean = torch.tensor(shape.mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(shape.std, device=device).view(1, 3, 1, 1)
-    normal = (pixels / 255 - mean) / std
-    return normal.expand(-1, -1, shape.temporal, -1).reshape(len(stacked), -1)
+def normalise(pixels: Tensor, shape: PixelShape, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 patches [patches, 3 * patch²] to the values the vision tower was trained on; same shape."""
+    mean = torch.tensor(shape.mean, device=pixels.device).view(1, 3, 1)
+    std = torch.tensor(shape.std, device=pixels.device).view(1, 3, 1)
+    values = (pixels.float().view(len(pixels), 3, -1) / 255 - mean) / std
+    return values.view(len(pixels), -1).to(dtype)

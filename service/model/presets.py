@@ -1,17 +1,22 @@
-"""Shapes of the released Qwen2(.5)-VL models, and of a tiny one that has every part of them."""
+"""Shapes of the released Qwen2(.5)-VL models, and of small ones that have every part of them."""
 
 from typing import Any
 
-# Sizes of the released Qwen2.5-VL models; the tiny one has every part of them.
+# tiny is for tests; 50m keeps the 7B's share of vision work, for benchmarks on a CPU.
 _TEXT = {
     # hidden, layers, heads, kv heads, inner, vocabulary
     "tiny": (64, 2, 4, 2, 128, 1024),
+    "50m": (640, 10, 10, 2, 1792, 1024),
     "3b": (2048, 36, 16, 2, 11008, 151936),
     "7b": (3584, 28, 28, 4, 18944, 152064),
     "32b": (5120, 64, 40, 8, 27648, 152064),
 }
-_VISION_FULL = {"depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420}
-_VISION_TINY = {"depth": 3, "hidden_size": 64, "num_heads": 4, "intermediate_size": 96}
+_VISION = {
+    # depth, hidden, heads, inner, window in pixels, layers that see the whole picture
+    "tiny": (3, 64, 4, 96, 56, [1]),
+    "50m": (4, 256, 4, 688, 112, [3]),
+}
+_VISION_FULL = (32, 1280, 16, 3420, 112, [7, 15, 23, 31])
 PRESETS = tuple(_TEXT)
 
 
@@ -55,16 +60,17 @@ def _mrope_section(head_dim: int) -> list[int]:
 
 
 def _vision(preset: str, model_type: str, hidden: int) -> dict[str, Any]:
-    tiny = preset == "tiny"
-    size = _VISION_TINY if tiny else _VISION_FULL
-    common = {"patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3}
+    depth, width, heads, inner, window, whole = _VISION.get(preset, _VISION_FULL)
+    common = {
+        "depth": depth,
+        "num_heads": heads,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "in_channels": 3,
+    }
     if model_type == "qwen2_vl":
-        own = {
-            "depth": size["depth"],
-            "embed_dim": size["hidden_size"],
-            "num_heads": size["num_heads"],
-        }
-        return common | own | {"hidden_size": hidden, "mlp_ratio": 2 if tiny else 4}
-    layers = [1] if tiny else [7, 15, 23, 31]
-    window = {"window_size": 56 if tiny else 112, "fullatt_block_indexes": layers}
-    return common | size | window | {"out_hidden_size": hidden}
+        ratio = 2 if preset == "tiny" else 4
+        return common | {"embed_dim": width, "hidden_size": hidden, "mlp_ratio": ratio}
+    own = {"hidden_size": width, "intermediate_size": inner, "out_hidden_size": hidden}
+    return common | own | {"window_size": window, "fullatt_block_indexes": whole}

@@ -1,7 +1,6 @@
 """BaseReward as the engine sees it: the `RewardModel` of core, made of the rest of this room."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -15,22 +14,23 @@ from service.core import (
     Patches,
     Picture,
     Raster,
+    StagedStep,
     Step,
-    Warned,
 )
-from service.errors import InvalidRequest
 from service.model import backbone as backbones
 from service.model import device as devices
-from service.model import padded
+from service.model.attention import check_attention
 from service.model.backbone import Progress
+from service.model.banks import make_banks
 from service.model.checkpoint import Checkpoint
+from service.model.encoding import Encoder
 from service.model.golden import check_golden
-from service.model.padded import Encoded, PaddedStep
+from service.model.kernels import speed_up
+from service.model.memory import MemoryPlan
+from service.model.packed import PackedPass, activation_bytes
 from service.model.pixels import patchify, read_shape
-from service.model.template import ChatTemplate, Ids
-
-CONTROL_TEXT = "control_text"
-TRUNCATED = "truncated"
+from service.model.steps import Steps
+from service.model.template import ChatTemplate
 
 
 class BaseRewardModel:
@@ -43,6 +43,7 @@ class BaseRewardModel:
         name: str = "basereward",
         device: str = "auto",
         dtype: str = "auto",
+        memory: MemoryPlan | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
         """
@@ -58,12 +59,20 @@ class BaseRewardModel:
             checkpoint.folder, manifest.pixels, checkpoint.config.get("vision_config", {})
         )
         self._template = ChatTemplate(checkpoint.folder, manifest.template, manifest.pool)
+        self._encoder = Encoder(self._template, manifest.max_tokens)
         elements = sum(tensor.elements for tensor in checkpoint.tensors.served)
-        devices.check_memory(elements * self._dtype.itemsize, self._device)
-        # TF32 in the patch embedding would cost float32 its meaning.
-        torch.backends.cudnn.allow_tf32 = False
+        plan = memory or MemoryPlan()
+        devices.check_memory(elements * self._dtype.itemsize, self._device, plan.fraction)
         weights = backbones.load(checkpoint, self._dtype, self._device, progress)
         self._backbone, self._head = weights.backbone, weights.head
+        check_attention(weights.backbone.config.text_config, manifest.max_tokens)
+        step_tokens = plan.step_tokens or devices.step_tokens(self._device)
+        step_bytes = step_tokens * activation_bytes(weights.backbone)
+        room = devices.room_for_caches(plan.fraction, step_bytes, self._device)
+        speed_up(weights.backbone, self._device)
+        banks = make_banks(plan.caches.within(room))
+        packed = PackedPass(weights.backbone, weights.head, self._shape, banks, self._device)
+        self._steps = Steps(packed, manifest.score, banks.rewards)
         self.info = self._describe(name, weights.tensor_digests)
 
     def patchify(self, raster: Raster) -> Patches:
@@ -72,87 +81,19 @@ class BaseRewardModel:
     def encode(
         self, items: Sequence[Item], pictures: Mapping[Picture, Patches]
     ) -> list[Example | Exception]:
-        return [self._encode_or_error(item, pictures) for item in items]
+        return self._encoder.encode(items, pictures)
 
-    def stage(self, step: Step) -> PaddedStep:
-        return padded.stage(step, self._shape, self._template.pad_id, self._device)
+    def stage(self, step: Step) -> StagedStep:
+        return self._steps.stage(step)
 
-    def score(self, staged: object) -> list[list[float]]:
-        assert isinstance(staged, PaddedStep)
-        raw = padded.score(staged, self._backbone, self._head)
-        rule = self.checkpoint.manifest.score
-        return [[rule.reward(value) for value in group] for group in raw]
+    def score(self, staged: StagedStep) -> list[list[float]]:
+        return self._steps.score(staged)
 
     def check(self) -> None:
         check_golden(self, self.checkpoint)
 
     def memory(self) -> DeviceMemory | None:
         return devices.memory(self._device)
-
-    # Encoding
-
-    def _encode_or_error(
-        self, item: Item, pictures: Mapping[Picture, Patches]
-    ) -> Example | Exception:
-        try:
-            return self._encode(item, pictures)
-        except InvalidRequest as error:
-            return error
-
-    def _encode(self, item: Item, pictures: Mapping[Picture, Patches]) -> Example:
-        item = _with_whole_texts(item)
-        grids = tuple(
-            pictures[part]
-            for turn in item.turns
-            for part in turn.parts
-            if isinstance(part, Picture)
-        )
-        sequences = self._template.encode(item, grids)
-        warnings = self._control_warnings(item)
-        limit = self.info.max_tokens
-        if item.truncate_prompt:
-            warnings += self._truncate(item, grids, sequences)
-        return Example(
-            lengths=tuple(map(len, sequences)),
-            image_tokens=sum(p.num_tokens for p in grids),
-            data=Encoded(tuple(sequences), grids, self._template.image_pad_id),
-            warnings=tuple(warnings),
-            refused=_too_long(sequences, limit),
-        )
-
-    def _truncate(self, item: Item, grids: Sequence[Patches], sequences: list[Ids]) -> list[Warned]:
-        """Cut the prompt's start for each response that is over, in place; siblings are not affected."""
-        notes = []
-        for r, ids in enumerate(sequences):
-            if len(ids) > self.info.max_tokens:
-                alone = replace(item, responses=(item.responses[r],))
-                fitted, dropped = self._fit(alone, grids, ids)
-                if len(fitted) <= self.info.max_tokens:  # else it is refused, with its own size
-                    sequences[r] = fitted
-                    message = f"{dropped} tokens dropped from the start of the prompt"
-                    notes.append(Warned(TRUNCATED, message, r))
-        return notes
-
-    def _fit(self, item: Item, grids: Sequence[Patches], ids: Ids) -> tuple[Ids, int]:
-        """Merges at the cut may cost or save a token, so it is measured again until it fits."""
-        dropped = 0
-        while (over := len(ids) - self.info.max_tokens) > 0:
-            item, lost = _drop_front(item, over, self._template)
-            if lost == 0:
-                break
-            dropped += lost
-            (ids,) = self._template.encode(item, grids)
-        return ids, dropped
-
-    def _control_warnings(self, item: Item) -> list[Warned]:
-        texts = [p for turn in item.turns for p in turn.parts if isinstance(p, str)]
-        texts.append(item.system or "")
-        found: list[int | None] = []
-        if any(map(self._template.has_control_text, texts)):
-            found.append(None)
-        found += [r for r, x in enumerate(item.responses) if self._template.has_control_text(x)]
-        message = "control tokens in the text were scored as ordinary characters"
-        return [Warned(CONTROL_TEXT, message, r) for r in found]
 
     def _describe(self, name: str, digests: Mapping[str, str]) -> ModelInfo:
         manifest = self.checkpoint.manifest
@@ -168,6 +109,7 @@ class BaseRewardModel:
             tolerance=manifest.tolerance(str(self._dtype).removeprefix("torch.")),
             scoring=manifest.scoring,
             max_tokens=manifest.max_tokens,
+            step_tokens=devices.step_tokens(self._device),
             image_position=manifest.template.image_position,
             apply_exif=manifest.pixels.apply_exif,
             details=self._details(),
@@ -189,45 +131,6 @@ class BaseRewardModel:
             "dtype": str(self._dtype).removeprefix("torch."),
             "libraries": {"torch": torch.__version__, "transformers": version("transformers")},
         }
-
-
-def _too_long(sequences: Sequence[Ids], limit: int) -> dict[int, Exception]:
-    """The responses whose sequence is over the limit; their siblings are scored all the same."""
-    return {
-        r: InvalidRequest(f"{len(ids)} tokens exceed {limit}", code="item_too_long", response=r)
-        for r, ids in enumerate(sequences)
-        if len(ids) > limit
-    }
-
-
-def _with_whole_texts(item: Item) -> Item:
-    """Adjacent texts as one: apart, two of them could join to a control token in the template."""
-    return replace(item, turns=tuple(replace(t, parts=_joined(t.parts)) for t in item.turns))
-
-
-def _joined(parts: Sequence[str | Picture]) -> tuple[str | Picture, ...]:
-    whole: list[str | Picture] = []
-    for part in parts:
-        if isinstance(part, str) and whole and isinstance(whole[-1], str):
-            whole[-1] += part
-        else:
-            whole.append(part)
-    return tuple(whole)
-
-
-def _drop_front(item: Item, tokens: int, template: ChatTemplate) -> tuple[Item, int]:
-    """The item with the last user turn's text shortened from its start, and the tokens dropped."""
-    index = max(i for i, turn in enumerate(item.turns) if turn.role == "user")
-    parts: list[str | Picture] = []
-    lost = 0
-    for part in item.turns[index].parts:
-        if isinstance(part, str) and lost < tokens:
-            part, count = template.drop_front(part, tokens - lost)
-            lost += count
-        parts.append(part)
-    turns = list(item.turns)
-    turns[index] = replace(item.turns[index], parts=tuple(parts))
-    return replace(item, turns=tuple(turns)), lost
 
 
 def _architecture(backbone: Any) -> dict[str, object]:

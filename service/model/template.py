@@ -1,37 +1,35 @@
 """Conversation to token ids: the checkpoint's chat template over whole texts, with user text that stays text."""
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
-from service.core import Item, Patches, Picture, Turn
+from service.core import Item, Patches
 from service.errors import InvalidRequest, StartError
+from service.model.control import ControlTokens, Section
 from service.model.manifest import Pool, TemplateRules
+from service.model.rendering import Messages, Renderer, Shape, answered
+from service.model.skeleton import Skeletons
+from service.model.tokens import control_ids, one_line, read_tokenizer, without_control
 
+T = TypeVar("T")
 Ids = NDArray[np.int32]
+Request = tuple[Item, Sequence[Patches]]  # an item and the pictures of its turns, in order
 IMAGE_PAD = "<|image_pad|>"
-
-# A Unicode noncharacter: put after the "<" of a control token in user text, it keeps the token from
-# being one while the template is rendered. User text that holds it has it doubled, so nothing is lost.
-_HIDE = "\ufdd0"
-_UNHIDE = re.compile(_HIDE + "(" + _HIDE + "?)")
-_NO_SYSTEM = "\ufdd1system\ufdd1"
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A stretch of rendered text: one control token, or plain text between two of them."""
+class Layout:
+    """One response's sections; `head` is one object for all responses that share it."""
 
-    text: str
-    control: int | None  # its id
+    head: list[Section]
+    tail: list[Section]
 
 
 class ChatTemplate:
@@ -42,28 +40,22 @@ class ChatTemplate:
         Raises:
             StartError: no tokenizer, or no chat template, in the folder.
         """
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StartError(f"no usable tokenizer in {folder}: {_line(error)}") from None
-        self._tokenizer.chat_template = _processor_template(folder) or self._tokenizer.chat_template
-        if not self._tokenizer.chat_template:
-            raise StartError(f"{folder} has no chat template (chat_template.jinja)")
+        self._tokenizer = read_tokenizer(folder)
         try:
             self._apply([{"role": "user", "content": "probe"}])
         except Exception as error:  # noqa: BLE001 - Jinja raises what a template makes it raise
-            raise StartError(f"the chat template cannot be rendered: {_line(error)}") from None
-        self._rules = rules
+            raise StartError(f"the chat template cannot be rendered: {one_line(error)}") from None
         self._pool = pool
-        self._control = _control_tokens(self._tokenizer)
-        if IMAGE_PAD not in self._control:
+        self._control = ControlTokens(control_ids(self._tokenizer))
+        ids = self._control.ids
+        if IMAGE_PAD not in ids:
             raise StartError(f"the tokenizer has no {IMAGE_PAD} token")
-        longest_first = sorted(self._control, key=len, reverse=True)
-        self._pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
-        self._plain = _without_control(self._tokenizer, self._control)
-        self.image_pad_id = self._control[IMAGE_PAD]
+        self._renderer = Renderer(self._apply, rules.system)
+        source = str(self._tokenizer.chat_template)
+        self._skeletons = Skeletons(self._renderer.render, self._control.hide, source)
+        self._plain = without_control(self._tokenizer, ids)
+        self._control_ids = np.array(list(ids.values()), dtype=np.int32)
+        self.image_pad_id = ids[IMAGE_PAD]
         self.pad_id = self._tokenizer.pad_token_id or 0
 
     @property
@@ -74,24 +66,46 @@ class ChatTemplate:
         return {"tokenizer": kept, "chat_template": self._tokenizer.chat_template}
 
     def has_control_text(self, text: str) -> bool:
-        return self._pattern.search(text) is not None
+        return self._control.are_in(text)
 
     def encode(self, item: Item, grids: Sequence[Patches]) -> list[Ids]:
-        """Token ids of each response's whole sequence, ending at the pooled token.
+        """As `encode_all`, for one item.
+
+        Raises:
+            InvalidRequest: not_supported.
+        """
+        (encoded,) = self.encode_all([(item, grids)])
+        if isinstance(encoded, InvalidRequest):
+            raise encoded
+        return encoded
+
+    def encode_all(self, requests: Sequence[Request]) -> list[list[Ids] | InvalidRequest]:
+        """Token ids of each response's whole sequence, ending at the pooled token; or what refuses the item.
 
         Every plain stretch between two control tokens is tokenised in one piece, response and
         template together: the line break before it and a response that starts with a newline merge as they
-        did in training.
-
-        Args:
-            item: its context and responses.
-            grids: the pictures of the item's turns, in order.
+        did in training. All stretches of all items are tokenised in one batch, distinct ones once.
         """
-        rendered = [self._pooled(self._sections(item, response)) for response in item.responses]
-        texts = list({s.text for sections in rendered for s in sections if s.control is None})
-        encodings = self._plain.encode_batch_fast(texts, add_special_tokens=False)
-        ids = {text: e.ids for text, e in zip(texts, encodings, strict=True)}
-        return [self._join(sections, ids, grids) for sections in rendered]
+        laid = [_or_refusal(partial(self._layouts, item)) for item, _ in requests]
+        good = [layout for layouts in laid if isinstance(layouts, list) for layout in layouts]
+        ids = self._tokenised(s.text for x in good for s in (*x.head, *x.tail) if s.control is None)
+        return [
+            x
+            if isinstance(x, InvalidRequest)
+            else _or_refusal(partial(self._joined, x, ids, grids))
+            for x, (_, grids) in zip(laid, requests, strict=True)
+        ]
+
+    def context_tokens(self, sequences: Sequence[Ids]) -> int:
+        """How many leading tokens the sequences share up to the last turn's role; 0 if they differ there.
+
+        The last turn stands between the last two control tokens; user text holds none.
+        """
+        first = sequences[0]
+        marks = np.flatnonzero(np.isin(first, self._control_ids))
+        count = int(marks[-2]) + 1 if len(marks) > 1 else 0
+        same = all(np.array_equal(first[:count], other[:count]) for other in sequences[1:])
+        return count if same else 0
 
     def drop_front(self, text: str, tokens: int) -> tuple[str, int]:
         """The text without at least its first `tokens` tokens, and how many it lost.
@@ -105,114 +119,96 @@ class ChatTemplate:
         kept = (i for i, (start, _) in enumerate(offsets) if i >= tokens and start >= end)
         return text[end:], next(kept, len(offsets))
 
-    # Rendering
+    # Sections
 
-    def _sections(self, item: Item, response: str) -> list[Section]:
-        text = self._render(item, (*item.turns, Turn("assistant", (response,))))
-        pieces = self._pattern.split(text)
-        return [
-            Section(piece, self._control[piece]) if i % 2 else Section(_reveal(piece), None)
-            for i, piece in enumerate(pieces)
-            if piece
-        ]
+    def _layouts(self, item: Item) -> list[Layout]:
+        shape, texts = self._renderer.conversation(item)
+        texts = [self._control.hide(text) for text in texts]
+        heads: dict[bool, tuple[list[Section], str, str] | None] = {}  # by emptiness of response
+        layouts = []
+        for response in item.responses:
+            whole, hidden = answered(shape, response), self._control.hide(response)
+            if (empty := not response) not in heads:
+                heads[empty] = self._head(whole, texts)
+            if (known := heads[empty]) is not None:
+                head, before, after = known
+                layouts.append(Layout(head, self._pooled(before + hidden + after)))
+            else:
+                rendered = self._renderer.render(whole, [*texts, hidden])
+                layouts.append(Layout([], self._pooled(rendered)))
+        return layouts
 
-    def _render(self, item: Item, turns: Iterable[Turn]) -> str:
-        messages = [self._message(turn) for turn in turns]
-        system = self._rules.system if item.system is None else item.system
-        if system == "default" and item.system is None:
-            return self._apply(messages)
-        if system:
-            return self._apply([{"role": "system", "content": self._hide(system)}, *messages])
-        return self._without_system(messages)
+    def _head(self, shape: Shape, texts: list[str]) -> tuple[list[Section], str, str] | None:
+        """The sections before the one that holds the response, and the text around the response there."""
+        skeleton = self._skeletons.of(shape)
+        around = skeleton.around_last(texts) if skeleton else None
+        if around is None:
+            return None
+        before, after = around
+        cut = self._control.last_end(before)
+        return self._control.sections(before[:cut]), before[cut:], after
 
-    def _without_system(self, messages: list[dict[str, Any]]) -> str:
-        """Templates such as Qwen's add a default system turn unless there is one: add one and cut it off."""
-        marked = {"role": "system", "content": _NO_SYSTEM}
-        head, whole = self._apply([marked]), self._apply([marked, *messages])
-        if not whole.startswith(head):
-            message = "this checkpoint's template cannot leave out the system turn"
-            raise InvalidRequest(message, code="not_supported")
-        return whole[len(head) :]
+    def _pooled(self, rendered: str) -> list[Section]:
+        """The sections up to the pooled token: attention is causal, so what follows cannot matter."""
+        sections = self._control.sections(rendered)
+        last = sections[-1]
+        strip = self._pool == "last_strip_newline" and last.control is None
+        return sections[:-1] if strip and not last.text.strip("\n") else sections
 
-    def _message(self, turn: Turn) -> dict[str, Any]:
-        if all(isinstance(part, str) for part in turn.parts):
-            return {"role": turn.role, "content": self._hide("".join(map(str, turn.parts)))}
-        parts = [
-            {"type": "image"}
-            if isinstance(part, Picture)
-            else {"type": "text", "text": self._hide(part)}
-            for part in turn.parts
-        ]
-        return {"role": turn.role, "content": parts}
-
-    def _apply(self, messages: list[dict[str, Any]]) -> str:
+    def _apply(self, messages: Messages) -> str:
         text = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=False
         )
         return str(text)
 
-    def _hide(self, text: str) -> str:
-        if _HIDE in text:
-            text = text.replace(_HIDE, _HIDE * 2)
-        return self._pattern.sub(lambda m: m[0][0] + _HIDE + m[0][1:], text)
-
     # Token ids
 
-    def _pooled(self, sections: list[Section]) -> list[Section]:
-        """Cut what stands after the pooled token: attention is causal, so it cannot matter."""
-        last = sections[-1]
-        strip = self._pool == "last_strip_newline" and last.control is None
-        return sections[:-1] if strip and not last.text.strip("\n") else sections
+    def _tokenised(self, texts: Iterable[str]) -> dict[str, Ids]:
+        distinct = list(dict.fromkeys(texts))
+        encodings = self._plain.encode_batch_fast(distinct, add_special_tokens=False)
+        pairs = zip(distinct, encodings, strict=True)
+        return {text: np.asarray(e.ids, dtype=np.int32) for text, e in pairs}
 
-    def _join(
-        self, sections: list[Section], ids: dict[str, list[int]], grids: Sequence[Patches]
+    def _joined(
+        self, layouts: list[Layout], ids: Mapping[str, Ids], grids: Sequence[Patches]
+    ) -> list[Ids]:
+        heads: dict[int, tuple[Ids, int]] = {}
+        joined = []
+        for layout in layouts:
+            if id(layout.head) not in heads:
+                pictures = iter(grids)
+                whole = self._run(layout.head, ids, pictures)
+                heads[id(layout.head)] = whole, len(grids) - len(list(pictures))
+            head, shown = heads[id(layout.head)]
+            pictures = iter(grids[shown:])
+            joined.append(np.concatenate([head, self._run(layout.tail, ids, pictures)]))
+            if next(pictures, None) is not None:
+                raise _hides_pictures()
+        return joined
+
+    def _run(
+        self, sections: list[Section], ids: Mapping[str, Ids], pictures: Iterator[Patches]
     ) -> Ids:
-        if sum(s.control == self.image_pad_id for s in sections) != len(grids):
-            message = "this checkpoint's template does not show every picture"
-            raise InvalidRequest(message, code="not_supported")
-        pictures = iter(grids)
-        joined: list[int] = []
+        runs = [np.empty(0, dtype=np.int32)]
         for section in sections:
             if section.control is None:
-                joined += ids[section.text]
+                runs.append(ids[section.text])
             elif section.control == self.image_pad_id:
-                joined += [section.control] * next(pictures).num_tokens
+                if (picture := next(pictures, None)) is None:
+                    raise _hides_pictures()
+                runs.append(np.full(picture.num_tokens, section.control, dtype=np.int32))
             else:
-                joined.append(section.control)
-        return np.asarray(joined, dtype=np.int32)
+                runs.append(np.array([section.control], dtype=np.int32))
+        return np.concatenate(runs)
 
 
-def _processor_template(folder: Path) -> str | None:
-    """The processor's template, which knows pictures, where it stands apart from the tokenizer's."""
-    path = folder / "chat_template.json"
-    if not path.is_file() or (folder / "chat_template.jinja").is_file():
-        return None
+def _or_refusal(work: Callable[[], T]) -> T | InvalidRequest:
     try:
-        return str(json.loads(path.read_text("utf-8"))["chat_template"])
-    except (ValueError, KeyError, TypeError):
-        raise StartError("chat_template.json holds no chat template") from None
+        return work()
+    except InvalidRequest as error:
+        return error
 
 
-def _control_tokens(tokenizer: Any) -> dict[str, int]:
-    """Every added token that structures a conversation: marked special, or spelled <|…|>."""
-    return {
-        str(token): index
-        for index, token in tokenizer.added_tokens_decoder.items()
-        if token.special or re.fullmatch(r"<\|.+\|>", str(token))
-    }
-
-
-def _without_control(tokenizer: Any, control: dict[str, int]) -> Tokenizer:
-    """The same tokenizer for which control tokens are ordinary characters."""
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
-    spec["added_tokens"] = [t for t in spec["added_tokens"] if t["content"] not in control]
-    spec["post_processor"] = spec["truncation"] = spec["padding"] = None
-    return Tokenizer.from_str(json.dumps(spec))
-
-
-def _reveal(text: str) -> str:
-    return _UNHIDE.sub(r"\1", text) if _HIDE in text else text
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _hides_pictures() -> InvalidRequest:
+    message = "this checkpoint's template does not show every picture"
+    return InvalidRequest(message, code="not_supported")

@@ -1,31 +1,13 @@
 """The line: order, cancellation, expiry, closing, and its counts."""
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from service.batching.planner import Job, Planner
+from service.batching.planner import Planner
 from service.batching.policy import BatchLimits
-from service.core import Example
+from service.batching.ticket import Share
+from service.core import Work
 from service.errors import Busy
-
-
-@dataclass(eq=False)
-class Caller:
-    deadline: float = 1000.0
-    wanted: bool = True
-    told: dict = field(default_factory=dict)
-
-    def started(self, now):
-        pass
-
-    def settle(self, item, outcomes, now):
-        self.told |= {(item, response): outcome for response, outcome in outcomes}
-
-
-def job(caller, *lengths, item=0, queued_at=0.0):
-    example = Example(lengths=lengths, image_tokens=0, data=None)
-    return Job(caller, item, example, queued_at, list(range(len(lengths))))
+from tests.batching.waiting import Caller, job
 
 
 def planner(max_tokens=100):
@@ -53,11 +35,11 @@ def test_a_group_is_scored_in_parts_and_in_order():
 def test_counts_follow_the_line():
     line, caller = planner(), Caller()
     line.submit([job(caller, 40, 40, 40)])
-    assert (line.queued_responses, line.queued_tokens) == (3, 120)
+    assert (line.queued_responses, line.queued_work.tokens) == (3, 120)
     line.take(0.0)
-    assert (line.queued_responses, line.queued_tokens) == (1, 40)
+    assert (line.queued_responses, line.queued_work.tokens) == (1, 40)
     line.cancel(caller)
-    assert (line.queued_responses, line.queued_tokens) == (0, 0)
+    assert (line.queued_responses, line.queued_work.tokens) == (0, 0)
 
 
 def test_the_cancelled_never_reach_a_step():
@@ -92,3 +74,69 @@ def test_the_age_of_the_oldest():
     assert line.oldest_age_s(10.0) == 0.0
     line.submit([job(Caller(), 40, queued_at=4.0), job(Caller(), 40, queued_at=9.0)])
     assert line.oldest_age_s(10.0) == 6.0
+
+
+def test_a_context_counts_once_for_all_who_wait_behind_it():
+    line, callers = planner(), [Caller() for _ in range(3)]
+    for caller in callers:
+        line.submit([job(caller, 40, prefix=30, key=b"same", patches=16)])
+    assert line.queued_work.tokens == 30 + 3 * 10
+    assert line.queued_work.patches == 16
+    line.cancel(callers[0])
+    assert line.queued_work.tokens == 30 + 2 * 10
+    assert [j.ticket for j in line.take(0.0).jobs] == callers[1:]
+    assert line.queued_work == Work(0, 0, 0)
+
+
+def test_siblings_go_with_the_first_of_them():
+    line, first, other, sibling = planner(70), Caller(), Caller(), Caller()
+    line.submit([job(first, 40, prefix=30, key=b"same")])
+    line.submit([job(other, 40, prefix=30, key=b"other")])
+    line.submit([job(sibling, 40, prefix=30, key=b"same")])
+    assert [j.ticket for j in line.take(0.0).jobs] == [first, sibling]
+    assert [j.ticket for j in line.take(0.0).jobs] == [other]
+
+
+def test_a_smaller_request_passes_and_a_begun_one_is_finished():
+    line, large, small, later = planner(100), Caller(), Caller(), Caller()
+    line.learn(Work(100, 0, 0), 1.0)
+    line.submit([job(large, *[50] * 10, queued_at=0.0)])
+    line.submit([job(small, 50, queued_at=1.0)])
+    assert {j.ticket for j in line.take(1.0).jobs} == {small, large}  # and the large one fills it
+    line.submit([job(later, *[50] * 9, queued_at=1.0)])
+    assert {j.ticket for j in line.take(1.0).jobs} == {large}
+
+
+def test_everyone_who_leaves_is_forgotten():
+    line = planner()
+    for n in range(300):
+        caller = Caller(deadline=1e9, share=Share("t", f"{n}"))
+        line.submit([job(caller, 40, 40, prefix=10, key=b"%d" % n)])
+        line.cancel(caller)
+    inner = line._line
+    assert not inner._requests
+    assert not inner._groups
+    assert not inner._heaps
+    assert not list(inner._shares)
+    assert not inner._shares._idle
+    assert len(inner._deadlines) < 100
+
+
+def test_choosing_never_looks_at_the_whole_line():
+    """Thousands of siblings stand behind one context, and each of their requests has its own turn."""
+    line, placed = Planner(BatchLimits(100, 8, max_passed=4)), []
+    line._line._predict_s = lambda work: placed.append(work) or 0.0
+    for _ in range(5000):
+        line.submit([job(Caller(), 75, prefix=60, key=b"same")])
+    placed.clear()
+    assert len(line.take(0.0).jobs) == 2  # and there is room for something smaller
+    assert len(placed) <= 8 + 4
+
+
+def test_the_backlog_is_what_the_line_will_take():
+    line = planner(100)
+    assert line.backlog_s() == 0.0
+    for tokens in (100, 50, 100, 20, 80):
+        line.learn(Work(tokens, 0, 0), 0.5 + tokens * 0.01)
+    line.submit([job(Caller(), *[50] * 40)])
+    assert line.backlog_s() == pytest.approx(20 * 0.5 + 2000 * 0.01, rel=0.35)

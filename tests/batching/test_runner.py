@@ -7,10 +7,11 @@ import weakref
 
 import pytest
 
-from service.batching.planner import Job, Planner
+from service.batching.planner import Planner
 from service.batching.policy import BatchLimits
 from service.batching.runner import Runner
-from service.core import Item, Turn
+from service.batching.ticket import Job, Share
+from service.core import Item, Turn, Work
 from service.errors import ServiceError
 from service.metrics import Metrics
 from tests.models import WAIT_S, StandIn, reward
@@ -22,12 +23,17 @@ class Caller:
     def __init__(self, count: int) -> None:
         self.deadline = time.monotonic() + WAIT_S
         self.wanted = True
+        self.share = Share()
+        self.saved_tokens = 0
         self.told: dict[int, float | ServiceError] = {}
         self._count = count
         self._done = threading.Event()
 
     def started(self, now: float) -> None:
         pass
+
+    def saved(self, tokens: int) -> None:
+        self.saved_tokens += tokens
 
     def settle(self, item, outcomes, now) -> None:
         assert not self.told.keys() & {r for r, _ in outcomes}, "settled twice"
@@ -91,6 +97,12 @@ def test_an_idle_model_starts_at_once(running):
     assert one.model.steps == [["a", "b"]]
 
 
+def test_every_step_teaches_what_steps_take(running):
+    one = running()
+    one.submit("a").outcomes()
+    assert one.planner.predict_s(Work(100, 0, 0)) > 0.0
+
+
 def test_what_arrives_while_the_model_runs_becomes_one_step(running):
     one = running()
     first = one.occupy()
@@ -116,6 +128,25 @@ def test_exactly_one_step_is_staged_behind_the_running_one(running):
     one.model.release()
     assert [c.outcomes() for c in callers] == [expected(f"{i}") for i in range(5)]
     assert len(one.model.staged) == 6
+
+
+def test_a_step_stays_open_for_late_siblings_while_another_is_predicted_to_run(running):
+    one = running()
+    one.planner.learn(Work(1, 0, 0), WAIT_S)  # so it would be closed in many seconds
+    first = one.occupy()
+    asked = threading.Event()
+    ended = one.runner._running.ended
+    wait, ended.wait = ended.wait, lambda timeout: asked.set() or wait(timeout)
+    early = one.submit("early")
+    assert asked.wait(WAIT_S)  # the stager knows of it, and lets it wait
+    late = [one.submit(f"late {i}") for i in range(10)]
+    assert one.runner.backlog_s() > WAIT_S
+    one.model.release()  # sooner than predicted: the stager is woken at once
+    assert first.outcomes() == expected("first")
+    assert early.outcomes() == expected("early")
+    for i, caller in enumerate(late):
+        assert caller.outcomes() == expected(f"late {i}")
+    assert one.model.steps == [["first"], ["early", *(f"late {i}" for i in range(10))]]
 
 
 def test_callers_who_left_are_not_scored_even_when_staged(running):
@@ -182,7 +213,7 @@ def test_the_retry_does_not_hold_what_the_failed_step_held(running):
     def score(staged):
         held = Activations()
         alive.append(weakref.ref(held))
-        if len(staged[0]) > 1:
+        if len(staged.data[0]) > 1:
             raise MemoryError(held)
         gc.collect()
         alive.append(alive[0]() is not None)
@@ -237,3 +268,27 @@ def test_the_batching_wait_lets_others_join(running):
     callers = [one.submit(f"response {i:02d}") for i in range(10)]
     assert [c.outcomes() for c in callers] == [expected(f"response {i:02d}") for i in range(10)]
     assert len(one.model.steps[0]) > 1  # without the wait it would be the first alone
+
+
+def test_an_idle_model_waits_for_siblings_that_are_being_prepared(running):
+    one = running()
+    one.planner.learn(Work(10, 0, 0), 1000.0)  # a step takes long: a tenth of it is worth waiting
+    with one.planner.expecting():
+        early = one.submit("early")
+        assert not one.model.entered.acquire(timeout=0.05)
+        late = one.submit("late")
+    assert (early.outcomes(), late.outcomes()) == (expected("early"), expected("late"))
+    assert one.model.steps == [["early", "late"]]
+
+
+def test_an_idle_model_does_not_wait_for_ever(running):
+    one = running()
+    one.planner.learn(Work(1000, 0, 0), 0.001)  # a step takes no time
+    with one.planner.expecting():
+        assert one.submit("early").outcomes() == expected("early")
+
+
+def test_nothing_is_known_of_a_first_step_and_it_starts_at_once(running):
+    one = running()
+    with one.planner.expecting():
+        assert one.submit("early").outcomes() == expected("early")

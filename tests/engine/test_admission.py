@@ -16,18 +16,13 @@ def refused(code: str):
     return pytest.raises((Busy, InvalidRequest), check=lambda e: e.code == code)
 
 
-def test_bytes_that_grow_while_preparing_are_held_and_given_back():
+def test_bytes_are_bounded_and_given_back():
     held = admission()
-    held.hold_bytes(30)
-    with refused("overloaded"), held.hold_more() as more:
-        more(40)
-        more(31)
-    with held.hold_more() as more:
-        more(70)
-    more(1000)  # a task that outlived its request
-    held.hold_bytes(70)
+    held.hold_bytes(100)
     with refused("overloaded"):
         held.hold_bytes(1)
+    held.hold_bytes(-30)
+    held.hold_bytes(30)
 
 
 def test_responses_are_bounded_by_request_and_in_all_and_given_back():

@@ -44,13 +44,20 @@ def test_precision_by_device():
 
 def test_too_little_memory_is_one_line_with_figures(monkeypatch):
     gib = 2**30
+    limits = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * gib, 16 * gib))
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, _: limits.append(share)
+    )
     devices.check_memory(9 * gib, torch.device("cuda", 0))
     with pytest.raises(StartError) as caught:
         devices.check_memory(15 * gib, torch.device("cuda", 0))
     assert str(caught.value) == (
         "not enough GPU memory: the weights need 15.0 GiB, 10.0 of 16.0 GiB are free"
     )
+    with pytest.raises(StartError, match=r"the weights need 9.0 GiB, 8.0 of 16.0 GiB are free"):
+        devices.check_memory(9 * gib, torch.device("cuda", 0), fraction=0.5)
+    assert limits == [1.0, 1.0, 0.5]
     devices.check_memory(15 * gib, torch.device("cpu"))
 
 

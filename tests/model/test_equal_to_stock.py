@@ -1,4 +1,4 @@
-"""The padded pass gives the rewards of stock transformers, alone and in any company, to 1e-5 in float32."""
+"""Rewards are those of stock transformers, alone and in any company, to 1e-5 in float32."""
 
 import dataclasses
 import math
@@ -90,7 +90,7 @@ def test_part_of_a_group_answers_for_that_part(pair):
     assert part == pytest.approx([rewards[2], rewards[0]], abs=1e-5)
 
 
-def test_nan_in_one_row_stays_in_that_row(pair, noise):
+def test_nan_in_one_item_stays_in_that_item(pair, noise):
     ours, _ = pair
     good = example(ours, "What colour?", ["Red."], [noise(84, 84)])
     bad = poisoned(example(ours, "What colour?", ["Red."], [noise(84, 84, 1)]))
@@ -102,5 +102,6 @@ def test_nan_in_one_row_stays_in_that_row(pair, noise):
 
 def poisoned(encoded: Example) -> Example:
     (picture,) = encoded.data.pictures
-    nan = dataclasses.replace(picture, data=np.full(picture.data.shape, np.nan, np.float32))
+    data = np.full(picture.data.shape, np.nan, np.float32)
+    nan = dataclasses.replace(picture, data=data, digest=b"poison")
     return dataclasses.replace(encoded, data=dataclasses.replace(encoded.data, pictures=(nan,)))

@@ -1,0 +1,220 @@
+"""The line: requests in order of their turn, responses in groups that share a context; no lock, no clock."""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from service.batching.cost import Tally, own_work
+from service.batching.policy import BatchLimits, Queue, due, take_step
+from service.batching.shares import ShareKey, Shares
+from service.batching.ticket import Job, PlannedStep, Ticket
+from service.core import Example, Slice, Work
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """What waits behind one context in one share, whichever requests it came with."""
+
+    key: tuple[ShareKey, object, int]
+    example: Example  # one of those that have this context
+    prefix: int  # tokens of the context
+    tokens: int  # context and responses
+    responses: int = 0
+    jobs: dict[Job, None] = field(default_factory=dict)
+
+    def own(self) -> Iterator[int]:
+        for job in self.jobs:
+            for response in job.waiting:
+                yield job.example.lengths[response] - self.prefix
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A ticket's place in line."""
+
+    ticket: Ticket
+    share: ShareKey
+    queued_at: float
+    number: int  # in order of arrival
+    version: int = 0  # of its entry in the heap; older entries are void
+    left: Tally = field(default_factory=Tally)
+    groups: dict[Group, dict[Job, None]] = field(default_factory=dict)
+
+
+Entry = tuple[float, int, int, Request]  # due, number, version
+
+
+@dataclass(slots=True, eq=False)
+class _Look:
+    """How far the choice of one step has looked down the line, so that it never looks at all of it."""
+
+    most: int  # requests: siblings stand behind each other, and only the first brings their group
+    requests: dict[Request, None] = field(default_factory=dict)
+    groups: set[Group] = field(default_factory=set)
+
+
+class Line:
+    """Entries of its heaps are left behind where a request moves or goes, and skipped when met."""
+
+    def __init__(self, predict_s: Callable[[Work], float]) -> None:
+        self._predict_s = predict_s
+        self._requests: dict[Ticket, Request] = {}
+        self._groups: dict[tuple[ShareKey, object, int], Group] = {}
+        self._shares = Shares()
+        self._heaps: dict[ShareKey, list[Entry]] = {}
+        self._deadlines: list[tuple[float, int, Request]] = []
+        self._numbers = itertools.count()
+        self.tally = Tally()  # all there is to compute, a context once a group
+        self.responses = 0
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        joined: dict[Request, None] = {}
+        for job in jobs:
+            request = self._requests.get(job.ticket) or self._join(job)
+            self._put(request, job)
+            joined[request] = None
+        for request in joined:
+            self._place(request)
+
+    def remove(self, ticket: Ticket) -> list[Job]:
+        """Take a caller out of line, with everything it still has there."""
+        request = self._requests.get(ticket)
+        if request is None:
+            return []
+        removed = [(group, job) for group, jobs in request.groups.items() for job in jobs]
+        for group, job in removed:
+            self._took(request, group, job, job.waiting, gone=True)
+        return [job for _, job in removed]
+
+    def expire(self, now: float) -> list[Job]:
+        """Take out whose deadline has come."""
+        gone: list[Job] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, request = heapq.heappop(self._deadlines)
+            if request.groups:
+                gone += self.remove(request.ticket)
+        return gone
+
+    def clear(self) -> list[Job]:
+        return [job for ticket in list(self._requests) for job in self.remove(ticket)]
+
+    def oldest_queued_at(self) -> float | None:
+        first = next(iter(self._requests.values()), None)
+        return None if first is None else first.queued_at
+
+    def take(self, limits: BatchLimits) -> PlannedStep | None:
+        """Take the next step out of the line; None if nobody waits."""
+        look = _Look(limits.max_responses + limits.max_passed)
+        shares = self._shares
+        queues = {
+            key: Queue(self._units(key, look), shares.weight(key), shares.served(key))
+            for key in shares
+        }
+        parts, served = take_step(queues, limits)
+        shares.charge(served)
+        taken = [slot for part in parts for slot in self._cut(part.unit, part.responses, look)]
+        for request in look.requests:
+            if request.groups:
+                self._place(request)
+        if not taken:
+            return None
+        return PlannedStep(tuple(part for _, part in taken), tuple(job for job, _ in taken))
+
+    # Joining
+
+    def _join(self, job: Job) -> Request:
+        ticket = job.ticket
+        key = self._shares.join(ticket.share)
+        self._heaps.setdefault(key, [])
+        request = Request(ticket, key, job.queued_at, next(self._numbers))
+        self._requests[ticket] = request
+        heapq.heappush(self._deadlines, (ticket.deadline, request.number, request))
+        return request
+
+    def _put(self, request: Request, job: Job) -> None:
+        example = job.example
+        # Without a name nobody else can have the same context: a group of its own.
+        key = (request.share, example.prefix_key or job, example.prefix_tokens)
+        group = self._groups.get(key)
+        if group is None:
+            prefix = example.prefix_tokens
+            group = self._groups[key] = Group(key, example, prefix, prefix)
+            self.tally.add_context(example)
+        own = own_work(example, job.waiting)
+        group.jobs[job] = None
+        group.tokens += own[0]
+        group.responses += len(job.waiting)
+        self.responses += len(job.waiting)
+        self.tally.add(own)
+        request.left.add(own)
+        if group not in request.groups:
+            request.groups[group] = {}
+            request.left.add_context(example)
+        request.groups[group][job] = None
+
+    def _place(self, request: Request) -> None:
+        request.version += 1
+        turn = due(request.queued_at, request.ticket.deadline, self._predict_s(request.left.work))
+        entry = (turn, request.number, request.version, request)
+        heapq.heappush(self._heaps[request.share], entry)
+
+    # Taking
+
+    def _units(self, key: ShareKey, look: "_Look") -> Iterator[Group]:
+        """The share's groups, each at the turn of the first request that waits for some of it."""
+        heap = self._heaps[key]
+        while heap:
+            _, _, version, request = heapq.heappop(heap)
+            if version != request.version or not request.groups:
+                continue
+            look.requests[request] = None
+            for group in request.groups:
+                if group not in look.groups:
+                    look.groups.add(group)
+                    yield group
+            if len(look.requests) >= look.most:
+                break
+
+    def _cut(self, group: Group, count: int, look: "_Look") -> Iterator[tuple[Job, Slice]]:
+        for job in list(group.jobs):
+            part = job.take(count)
+            request = self._requests[job.ticket]
+            look.requests[request] = None
+            self._took(request, group, job, part.responses, gone=not job.waiting)
+            yield job, part
+            count -= len(part.responses)
+            if count == 0:
+                break
+
+    def _took(
+        self, request: Request, group: Group, job: Job, taken: Sequence[int], *, gone: bool
+    ) -> None:
+        own = own_work(job.example, taken)
+        self.responses -= len(taken)
+        self.tally.add(own, -1)
+        request.left.add(own, -1)
+        group.tokens -= own[0]
+        group.responses -= len(taken)
+        if gone:
+            self._gone(request, group, job)
+
+    def _gone(self, request: Request, group: Group, job: Job) -> None:
+        del group.jobs[job]
+        if not group.jobs:
+            del self._groups[group.key]
+            self.tally.add_context(group.example, -1)
+        del request.groups[group][job]
+        if not request.groups[group]:
+            del request.groups[group]
+            request.left.add_context(group.example, -1)
+        if not request.groups:
+            self._leave(request)
+
+    def _leave(self, request: Request) -> None:
+        del self._requests[request.ticket]
+        if self._shares.leave(request.share):
+            del self._heaps[request.share]
+        if len(self._deadlines) > 2 * len(self._requests) + 64:
+            self._deadlines = [entry for entry in self._deadlines if entry[2].groups]
+            heapq.heapify(self._deadlines)

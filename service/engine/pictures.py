@@ -1,0 +1,189 @@
+"""Pictures to patches on a pool of threads: each content decoded once a tenant, also across requests."""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from service.core import Patches, Picture, RewardModel
+from service.errors import Failure, ServiceError
+from service.inputs.fetch import Fetcher
+from service.inputs.images import ANIMATED, ImageLimits, decode_image
+from service.inputs.sources import is_fetched, picture_bytes
+from service.metrics import Metrics
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+FETCHES = 32  # URLs read at once
+ENTRY_BYTES = 1024  # what keeping a picture costs beside its patches
+# Tenant, model, and the encoded bytes. The tenant is part of it, so that how fast a picture is
+# answered tells nobody what others have sent.
+Key = tuple[str, str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPicture:
+    patches: Patches
+    moving: bool
+
+
+@dataclass(slots=True)
+class Decoding:
+    """One picture being decoded, and how many requests wait for it."""
+
+    task: asyncio.Task[PreparedPicture]
+    waiters: int = 0
+
+
+class PictureCache:
+    """The pictures used last, up to so many bytes. These are no request's: they are counted apart."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[Key, PreparedPicture] = OrderedDict()
+        self.num_bytes = 0
+
+    def get(self, key: Key) -> PreparedPicture | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: Key, prepared: PreparedPicture) -> None:
+        size = _size(prepared)
+        if size > self._max_bytes or key in self._kept:
+            return
+        self._kept[key] = prepared
+        self.num_bytes += size
+        while self.num_bytes > self._max_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self.num_bytes -= _size(oldest)
+
+
+def _size(prepared: PreparedPicture) -> int:
+    return prepared.patches.num_bytes + ENTRY_BYTES
+
+
+class Pictures:
+    """Lives on the event loop; fetching waits on others, so it has threads of its own."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        pool: ThreadPoolExecutor,
+        max_pixels: int,
+        cache: PictureCache,
+        metrics: Metrics,
+    ) -> None:
+        self._fetcher = fetcher
+        self._pool = pool
+        self._fetch_pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        self._max_pixels = max_pixels
+        self._cache = cache
+        self._metrics = metrics
+        self._decoding: dict[Key, Decoding] = {}
+
+    def close(self) -> None:
+        self._fetch_pool.shutdown(wait=False, cancel_futures=True)
+
+    async def prepare(
+        self, model: RewardModel, picture: Picture, tenant: str
+    ) -> tuple[Key, PreparedPicture] | ServiceError:
+        """The patches under the name of their content, or what is wrong with the picture."""
+        try:
+            pool = self._fetch_pool if is_fetched(picture) else self._pool
+            data, digest = await _in(pool, partial(_read, picture, self._fetcher))
+            key = (tenant, model.info.fingerprint, digest)
+            limits = ImageLimits(self._max_pixels, model.info.apply_exif)
+            return key, await self._once(key, partial(_decode, model, data, limits))
+        except ServiceError as error:
+            return error
+        except Exception:
+            log.exception("the model failed on a picture")
+            return Failure("the model failed on the picture", code="model_failure")
+
+    async def _once(self, key: Key, decode: Callable[[], PreparedPicture]) -> PreparedPicture:
+        kept = self._cache.get(key)
+        self._metrics.picture_looked_up(hit=kept is not None or key in self._decoding)
+        if kept is not None:
+            return kept
+        decoding = self._decoding.get(key)
+        if decoding is None:
+            task = asyncio.ensure_future(_in(self._pool, decode))
+            decoding = self._decoding[key] = Decoding(task)
+            task.add_done_callback(partial(self._decoded, key, decoding))
+        return await self._shared(key, decoding)
+
+    async def _shared(self, key: Key, decoding: Decoding) -> PreparedPicture:
+        """Wait with others: whoever goes leaves the work to them, and the last to go ends it."""
+        decoding.waiters += 1
+        try:
+            return await asyncio.shield(decoding.task)
+        finally:
+            decoding.waiters -= 1
+            if not decoding.waiters and not decoding.task.done():
+                self._forget(key, decoding)
+                decoding.task.cancel()
+
+    def _decoded(self, key: Key, decoding: Decoding, task: asyncio.Task[PreparedPicture]) -> None:
+        self._forget(key, decoding)
+        if not task.cancelled() and task.exception() is None:
+            self._cache.put(key, task.result())
+
+    def _forget(self, key: Key, decoding: Decoding) -> None:
+        if self._decoding.get(key) is decoding:
+            del self._decoding[key]
+
+
+class Lease:
+    """The prepared pictures one request uses. What several use at once is counted once."""
+
+    def __init__(self, users: dict[Key, int], hold: Callable[[int], None]) -> None:
+        """
+        Args:
+            users: of each picture, all requests together.
+            hold: counts so many bytes more, or with a negative number less; may raise Busy.
+        """
+        self._users = users
+        self._hold = hold
+        self._sizes: dict[Key, int] = {}
+        self._closed = False
+
+    def use(self, key: Key, num_bytes: int) -> None:
+        """
+        Raises:
+            Busy: too many bytes are held already.
+        """
+        if self._closed or key in self._sizes:  # a task that outlives its request holds nothing
+            return
+        if not self._users.get(key):
+            self._hold(num_bytes)
+        self._users[key] = self._users.get(key, 0) + 1
+        self._sizes[key] = num_bytes
+
+    def close(self) -> None:
+        self._closed = True
+        for key, num_bytes in self._sizes.items():
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key]
+                self._hold(-num_bytes)
+
+
+def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Awaitable[T]:
+    return asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _read(picture: Picture, fetcher: Fetcher) -> tuple[bytes, bytes]:
+    data = picture_bytes(picture, fetcher)
+    return data, hashlib.sha256(data).digest()
+
+
+def _decode(model: RewardModel, data: bytes, limits: ImageLimits) -> PreparedPicture:
+    raster = decode_image(data, limits)
+    return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)

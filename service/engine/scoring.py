@@ -1,0 +1,182 @@
+"""One request on its way through the house: prepared, queued, waited for, answered."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Awaitable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+from service.batching.planner import Job, Outcome, Planner
+from service.core import Example, RewardModel
+from service.engine.call import Call, Scored, Timing, refusal, usage_of
+from service.engine.pictures import Lease
+from service.engine.plan import Plan
+from service.engine.preparation import Prepared, Preparer
+from service.errors import DeadlineExceeded, ServiceError
+from service.metrics import Metrics
+
+T = TypeVar("T")
+LARGE = 256  # responses; more are counted and answered beside the event loop
+JOBS_AT_ONCE = 128  # join the line in one turn of the event loop
+
+
+class Scoring:
+    def __init__(self, call: Call, fail: bool, planner: Planner, metrics: Metrics) -> None:
+        self._call = call
+        self._fail = fail
+        self._planner = planner
+        self._metrics = metrics
+        self._prepared: list[Prepared | None] = []
+        self._prepared_at = 0.0
+
+    async def run(self, preparer: Preparer, model: RewardModel, plan: Plan, lease: Lease) -> Scored:
+        """
+        Raises:
+            ServiceError: the request as a whole is refused.
+        """
+        call = self._call
+        with self._planner.expecting():
+            prepared = await self._prepare(preparer, model, plan, lease)
+        await _until(call.deadline, call.wait())
+        if not call.settled:  # thousands can have the same deadline
+            await preparer.turns.take()
+        answer = partial(self._answer, prepared)
+        large = call.responses > LARGE
+        return await asyncio.to_thread(answer) if large else answer()
+
+    async def _prepare(
+        self, preparer: Preparer, model: RewardModel, plan: Plan, lease: Lease
+    ) -> list[Prepared]:
+        """Until everything is in line or has an error of its own."""
+        call, begin = self._call, time.monotonic()
+        self._prepared = [None] * len(plan.items)
+        work = preparer.prepare(model, plan, call.share.tenant, lease, self._ready)
+        await _until(call.deadline, work)
+        self._prepared_at = time.monotonic()
+        self._metrics.prepared(self._prepared_at - begin, len(plan.pictures))
+        prepared = self._told_late()
+        if self._fail:
+            self._refuse([(i, e.response, e) for i, x in enumerate(prepared) for e in _refusals(x)])
+            await self._submit_in_turns(prepared)
+        return prepared
+
+    def _ready(self, some: list[tuple[int, Prepared]]) -> None:
+        """With `on_error: null` what is ready joins the line, so that a deadline costs only the rest.
+
+        With `fail` it has to wait: one bad item refuses the request, and then nothing of it is scored.
+        """
+        for i, prepared in some:
+            self._prepared[i] = prepared
+        if not self._fail:
+            self._submit(some)
+
+    def _told_late(self) -> list[Prepared]:
+        late = DeadlineExceeded("the deadline passed before it was prepared")
+        missing: list[tuple[int, Prepared]] = [
+            (i, late) for i, x in enumerate(self._prepared) if x is None
+        ]
+        self._ready(missing)
+        return [x for x in self._prepared if x is not None]
+
+    async def _submit_in_turns(self, prepared: Sequence[Prepared]) -> None:
+        entries = enumerate(prepared)
+        while some := list(itertools.islice(entries, JOBS_AT_ONCE)):
+            self._submit(some)
+            if len(some) == JOBS_AT_ONCE:
+                await asyncio.sleep(0)
+
+    def _submit(self, some: Sequence[tuple[int, Prepared]]) -> None:
+        now = time.monotonic()
+        jobs = [job for i, prepared in some for job in self._jobs(i, prepared, now)]
+        if jobs:
+            self._planner.submit(jobs)
+
+    def _jobs(self, i: int, prepared: Prepared, now: float) -> Iterator[Job]:
+        if isinstance(prepared, ServiceError):
+            self._call.settle_item(i, prepared, now)
+            return
+        refused = [(r, e) for r, e in prepared.refused.items() if isinstance(e, ServiceError)]
+        if refused:
+            self._call.settle(i, refused, now)
+        waiting = [r for r in range(len(prepared.lengths)) if r not in prepared.refused]
+        if waiting:
+            yield Job(self._call, i, prepared, now, waiting)
+
+    # The answer
+
+    def _answer(self, prepared: Sequence[Prepared]) -> Scored:
+        call = self._call
+        outcomes = call.outcomes(DeadlineExceeded("the deadline passed before it was scored"))
+        if self._fail:
+            self._refuse(list(_errors(outcomes)))
+        examples = [e for e in prepared if isinstance(e, Example)]
+        usage = usage_of(examples, outcomes, call.saved_tokens)
+        timing = self._timing()
+        self._metrics.waited(timing.queue)
+        self._count(outcomes)
+        self._metrics.tokens(usage.text_tokens, usage.image_tokens)
+        warnings = [
+            (i, note)
+            for i, e in enumerate(prepared)
+            if isinstance(e, Example)
+            for note in e.warnings
+        ]
+        return Scored(outcomes, warnings, usage, timing)
+
+    def _refuse(self, errors: list[tuple[int, int | None, ServiceError]]) -> None:
+        if errors:
+            for label, count in Counter(_label(error) for _, _, error in errors).items():
+                self._metrics.responses_done(label, count)
+            raise refusal(errors)
+
+    def _count(self, outcomes: list[list[Outcome]]) -> None:
+        flat = [o for group in outcomes for o in group]
+        errors = [o for o in flat if isinstance(o, ServiceError)]
+        self._metrics.rewarded([o for o in flat if not isinstance(o, ServiceError)])
+        for label, count in Counter(map(_label, errors)).items():
+            self._metrics.responses_done(label, count)
+        for code, count in Counter(error.code for error in errors).items():
+            self._metrics.rejected(code, count)
+
+    def _timing(self) -> Timing:
+        call, now = self._call, time.monotonic()
+        started, ended = call.started_at or now, call.ended_at or now
+        return Timing(
+            now - call.begun,
+            self._prepared_at - call.begun,
+            max(0.0, started - self._prepared_at),
+            max(0.0, ended - started),
+        )
+
+
+async def _until(deadline: float, work: Awaitable[T]) -> T | None:
+    """The result, or None when the deadline (monotonic seconds) comes first."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            return await work
+    except TimeoutError:
+        return None
+
+
+def _refusals(prepared: Prepared) -> list[ServiceError]:
+    """Every error that preparation found in one item."""
+    if isinstance(prepared, ServiceError):
+        return [prepared]
+    return [e for e in prepared.refused.values() if isinstance(e, ServiceError)]
+
+
+def _errors(
+    outcomes: list[list[Outcome]],
+) -> Iterator[tuple[int, int | None, ServiceError]]:
+    for i, group in enumerate(outcomes):
+        for r, outcome in enumerate(group):
+            if isinstance(outcome, ServiceError):
+                yield i, r, outcome
+
+
+def _label(error: ServiceError) -> str:
+    if error.code == "deadline_exceeded":
+        return "expired"
+    return "failed" if error.status >= 500 else "rejected"  # noqa: PLR2004 - HTTP's own split

@@ -1,0 +1,221 @@
+"""The packed row: every token that a step computes, once, with its position, its picture and who sees it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core import Example, Patches
+from service.model.attention import Segments, Span
+from service.model.banks import Key
+from service.model.encoding import Encoded
+from service.model.layout import Keys, Stretch, Tree, grow, place
+from service.model.pixels import PixelShape
+from service.model.positions import rope_positions
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One response to compute."""
+
+    tenant: str
+    example: Example
+    response: int
+
+    @property
+    def encoded(self) -> Encoded:
+        assert isinstance(self.example.data, Encoded)
+        return self.example.data
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        return self.encoded.sequences[self.response]
+
+    @property
+    def context(self) -> Key:
+        return self.tenant, self.example.prefix_key
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """L tokens to compute; the rows of known contexts follow them, from L on."""
+
+    ids: NDArray[np.int64]  # [L]
+    positions: NDArray[np.int64]  # [3, L]
+    pictures: dict[Key, Patches]  # those with tokens in the row
+    image_at: NDArray[np.int64]  # rows that are picture tokens
+    image_from: NDArray[np.int64]  # which token, counted over all of `pictures`
+    segments: Segments
+    pooled: (
+        Segments  # one query each, in a row of their own: the last tokens of the distinct sequences
+    )
+    paths: list[tuple[Span, ...]]  # member → all of its rows
+    answers: list[int]  # member → which of the pooled
+    computed: list[int]  # member → tokens that are computed on its account
+
+
+def build_row(members: Sequence[Member], known: Mapping[Key, int], shape: PixelShape) -> Row:
+    """Lay members out so that what they have in common is computed once; nothing across tenants.
+
+    Args:
+        members: the responses.
+        known: contexts whose keys and values there are already, and their tokens.
+        shape: the checkpoint's pixels.
+    """
+    views = _views(members, shape)
+    contexts = {key: Stretch(None, 0, tokens, -1) for key, tokens in known.items()}
+    trees, indices = [], []
+    by_tenant = sorted(range(len(members)), key=lambda i: members[i].tenant)
+    for _, own in groupby(by_tenant, key=lambda i: members[i].tenant):
+        index = list(own)
+        roots = [contexts.get(members[i].context) for i in index]
+        trees.append(grow([views[i].keys for i in index], roots))
+        indices.append(index)
+    length = place(trees)
+    row = length
+    for stretch in contexts.values():
+        stretch.row = row
+        row += stretch.length
+    return _assemble(members, views, trees, indices, length)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A member's tokens as the tree compares them, and as the row takes them."""
+
+    keys: Keys
+    positions: NDArray[np.int64]  # [3, tokens]
+    picture: NDArray[np.int64]  # token → which picture of the step, -1 for text
+    within: NDArray[np.int64]  # token → which token of its picture
+    patches: dict[int, tuple[Key, Patches]]
+
+
+def _views(members: Sequence[Member], shape: PixelShape) -> list[_View]:
+    numbers: dict[Key, int] = {}
+    return [_view(member, numbers, shape) for member in members]
+
+
+def _view(member: Member, numbers: dict[Key, int], shape: PixelShape) -> _View:
+    ids, encoded = member.ids, member.encoded
+    is_image = ids == encoded.image_pad_id
+    picture = np.full(len(ids), -1, dtype=np.int64)
+    within = np.zeros(len(ids), dtype=np.int64)
+    patches = {}
+    if encoded.pictures:
+        keys = [(member.tenant, p.digest) for p in encoded.pictures]
+        which = [numbers.setdefault(key, len(numbers)) for key in keys]
+        counts = [p.num_tokens for p in encoded.pictures]
+        picture[is_image] = np.repeat(which, counts)
+        within[is_image] = np.concatenate([np.arange(n) for n in counts])
+        patches = dict(zip(which, zip(keys, encoded.pictures, strict=True), strict=True))
+    grids = [(p.grid_h // shape.merge, p.grid_w // shape.merge) for p in encoded.pictures]
+    keys_ = np.where(is_image, -1 - picture, ids)
+    return _View(keys_, rope_positions(is_image, grids), picture, within, patches)
+
+
+def _assemble(
+    members: Sequence[Member],
+    views: Sequence[_View],
+    trees: Sequence[Tree],
+    indices: Sequence[list[int]],
+    length: int,
+) -> Row:
+    ids, positions = np.empty(length, np.int64), np.empty((3, length), np.int64)
+    picture, within = np.empty(length, np.int64), np.empty(length, np.int64)
+    computed = [0] * len(members)
+    for stretch, owner in _owned(trees, indices):
+        here, there = slice(stretch.row, stretch.row + stretch.length), _tokens(stretch)
+        view = views[owner]
+        ids[here] = members[owner].ids[there]
+        positions[:, here] = view.positions[:, there]
+        picture[here], within[here] = view.picture[there], view.within[there]
+        computed[owner] += stretch.length
+    image_at = np.flatnonzero(picture >= 0)
+    pictures, starts = _shown(picture[image_at], views)
+    pooled, answers = _pooled(trees, indices, len(members))
+    stretches = [s for tree in trees for s in tree.stretches]
+    return Row(
+        ids=ids,
+        positions=positions,
+        pictures=pictures,
+        image_at=image_at,
+        image_from=starts[picture[image_at]] + within[image_at],
+        segments=Segments(
+            tuple((s.row, s.row + s.length) for s in stretches),
+            tuple(spans(s) for s in stretches),
+        ),
+        pooled=pooled,
+        paths=[pooled.paths[answer] for answer in answers],
+        answers=answers,
+        computed=computed,
+    )
+
+
+def _shown(
+    numbers: NDArray[np.int64], views: Sequence[_View]
+) -> tuple[dict[Key, Patches], NDArray[np.int64]]:
+    """The pictures with tokens in the row, and by number where each one's features start."""
+    used = list(dict.fromkeys(numbers.tolist()))
+    known: dict[int, tuple[Key, Patches]] = {}
+    for view in views:
+        known |= view.patches
+    pictures = [known[number] for number in used]
+    starts = np.zeros(max(used, default=0) + 1, np.int64)
+    starts[used] = np.cumsum([0, *(p.num_tokens for _, p in pictures)])[:-1]
+    return dict(pictures), starts
+
+
+def _owned(trees: Sequence[Tree], indices: Sequence[list[int]]) -> Iterator[tuple[Stretch, int]]:
+    for tree, index in zip(trees, indices, strict=True):
+        for stretch in tree.stretches:
+            yield stretch, index[stretch.owner]
+
+
+def _tokens(stretch: Stretch) -> slice:
+    return slice(stretch.start, stretch.stop)
+
+
+def _pooled(
+    trees: Sequence[Tree], indices: Sequence[list[int]], count: int
+) -> tuple[Segments, list[int]]:
+    ends: dict[int, Stretch] = {}
+    answers = [0] * count
+    order: dict[int, int] = {}
+    for tree, index in zip(trees, indices, strict=True):
+        for sequence, stretch in tree.ends.items():
+            ends[id(stretch)] = stretch
+            answers[index[sequence]] = order.setdefault(id(stretch), len(order))
+    queries = tuple((i, i + 1) for i in range(len(ends)))
+    return Segments(queries, tuple(map(spans, ends.values()))), answers
+
+
+def context_spans(members: Sequence[Member], row: Row) -> dict[Key, tuple[Span, ...]]:
+    """The rows of every context in the step."""
+    return {
+        member.context: _first(path, member.example.prefix_tokens)
+        for member, path in zip(members, row.paths, strict=True)
+        if member.example.prefix_key
+    }
+
+
+def spans(stretch: Stretch) -> tuple[Span, ...]:
+    """The rows of a sequence down to a stretch, neighbours joined."""
+    joined: list[Span] = []
+    for part in stretch.path():
+        here = (part.row, part.row + part.length)
+        if joined and joined[-1][1] == here[0]:
+            here = (joined.pop()[0], here[1])
+        joined.append(here)
+    return tuple(joined)
+
+
+def _first(path: Sequence[Span], tokens: int) -> tuple[Span, ...]:
+    """The part of a path that holds its first `tokens` tokens."""
+    cut: list[Span] = []
+    for start, stop in path:
+        if tokens > 0:
+            cut.append((start, min(stop, start + tokens)))
+            tokens -= stop - start
+    return tuple(cut)

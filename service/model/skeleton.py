@@ -1,0 +1,110 @@
+"""Skeletons: what a template writes around the texts of a conversation, learned where that is exact."""
+
+import itertools
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from service.model.rendering import Shape
+
+Render = Callable[[Shape, Sequence[str]], str]
+
+_SLOT = "\ufdd2{}\ufdd3"
+_SLOTS = re.compile("\ufdd2([0-9]+)\ufdd3")
+_QUOTED = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
+_MOST_CONSTANTS = 128
+_RENDERINGS = 8  # of a shape before it is worth the probing
+
+# Texts that a template would treat in some way if it treated texts at all.
+_PROBES = (
+    *("x", " ", "\n", " x", "x ", "\nx", "x\n", "\n\nx\n\n", "\r\n x\t", "\u00a0x\u3000"),
+    *(
+        "0",
+        "None",
+        "true",
+        "X y Z",
+        "é\u0301 狮🦁 ÅSS ß",
+        "{{ x }}{% y %}{# z #}",
+        "<a>&amp;\"'\\n",
+    ),
+    "long " * 4000,
+)
+
+
+class Skeleton:
+    """Literal stretches and, between them, numbers of texts."""
+
+    def __init__(self, rendered: str) -> None:
+        pieces = _SLOTS.split(rendered)
+        self._pieces = [int(p) if i % 2 else p for i, p in enumerate(pieces)]
+
+    def fill(self, texts: Sequence[str]) -> str:
+        return _filled(self._pieces, texts)
+
+    def around_last(self, texts: Sequence[str]) -> tuple[str, str] | None:
+        """What stands before and after the last text; None if it does not stand exactly once.
+
+        Args:
+            texts: all but the last.
+        """
+        if self._pieces.count(len(texts)) != 1:
+            return None
+        at = self._pieces.index(len(texts))
+        return _filled(self._pieces[:at], texts), _filled(self._pieces[at + 1 :], texts)
+
+
+class Skeletons:
+    """The skeletons met so far. None where the template does more than to put texts in their places."""
+
+    def __init__(
+        self, render: Render, hide: Callable[[str], str], source: str, most: int = 256
+    ) -> None:
+        """
+        Args:
+            render: shape and texts to text, as the template does it.
+            hide: makes a text one that holds no control token.
+            source: of the template: its own constants are what it could look for in a text.
+            most: skeletons kept at once; the one longest unused goes first.
+        """
+        self._render = render
+        found = (a or b for a, b in _QUOTED.findall(source))
+        constants = list(dict.fromkeys(c.replace("\\n", "\n") for c in found))
+        self._trusted = len(constants) <= _MOST_CONSTANTS and "strftime_now" not in source
+        around = [probe for c in constants for probe in (c, f"x{c}y", f"{c}x", f"x{c}")]
+        self._probes = [hide(text) for text in (*_PROBES, *around)]
+        self._most = most
+        self._known: OrderedDict[Shape, Skeleton | int | None] = OrderedDict()  # int: times met
+        self._lock = threading.Lock()
+
+    def of(self, shape: Shape) -> Skeleton | None:
+        with self._lock:
+            known = self._known.get(shape, 0)
+            if isinstance(known, int):
+                known = known + 1 if known < _RENDERINGS else self._learn(shape)
+                self._known[shape] = known
+            self._known.move_to_end(shape)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+            return known if isinstance(known, Skeleton) else None
+
+    def _learn(self, shape: Shape) -> Skeleton | None:
+        count = len(shape.empty)
+        if not self._trusted:
+            return None
+        try:
+            marks = ["" if e else _SLOT.format(i) for i, e in enumerate(shape.empty)]
+            skeleton = Skeleton(self._render(shape, marks))
+            for turn in range(len(self._probes)):
+                # Every text meets every probe, and each time other neighbours.
+                probes = itertools.islice(itertools.cycle(self._probes), turn, turn + count)
+                texts = ["" if e else p for e, p in zip(shape.empty, probes, strict=True)]
+                if skeleton.fill(texts) != self._render(shape, texts):
+                    return None
+        except Exception:  # noqa: BLE001 - Jinja raises what a template makes it raise
+            return None
+        return skeleton
+
+
+def _filled(pieces: Sequence[str | int], texts: Sequence[str]) -> str:
+    return "".join(p if isinstance(p, str) else texts[p] for p in pieces)

@@ -1,0 +1,122 @@
+"""Ragged attention equals one dense softmax, on every path there is; kernels are believed only after a comparison."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.model.attention import Segments, plan_sdpa
+from service.model.varlen import read_signature
+
+HEADS, KV_HEADS, DIM = 4, 2, 8
+CPU = torch.device("cpu")
+
+
+@st.composite
+def trees(draw):
+    """Segments as the layout makes them: each one's path is its parent's and itself."""
+    queries, paths, row = [], [], 0
+    for i in range(draw(st.integers(1, 6))):
+        length = draw(st.integers(1, 7))
+        parent = draw(st.integers(-1, i - 1))
+        here = (row, row + length)
+        queries.append(here)
+        paths.append((*paths[parent], here) if parent >= 0 else (here,))
+        row += length
+    return Segments(tuple(queries), tuple(paths))
+
+
+def tensors(rows):
+    make = torch.Generator().manual_seed(rows)
+    return [
+        torch.randn(1, heads, rows, DIM, generator=make, dtype=torch.float64)
+        for heads in (HEADS, KV_HEADS, KV_HEADS)
+    ]
+
+
+def dense(query, key, value, segments, scale):
+    """The definition: every query row, its visible rows, one softmax."""
+    out = torch.empty(query.shape[2], HEADS, DIM, dtype=query.dtype)
+    for (start, stop), path in zip(segments.queries, segments.paths, strict=True):
+        rows = [r for a, b in path for r in range(a, b)]
+        for q in range(start, stop):
+            seen = rows[: len(rows) - (stop - 1 - q)]
+            for head in range(HEADS):
+                kv = head * KV_HEADS // HEADS
+                weights = torch.softmax(query[0, head, q] @ key[0, kv, seen].T * scale, -1)
+                out[q, head] = weights @ value[0, kv, seen]
+    return out
+
+
+@settings(deadline=None)
+@given(trees())
+def test_sdpa_by_segment_is_dense_attention(segments):
+    q, k, v = tensors(segments.queries[-1][1])
+    ours = plan_sdpa(segments, CPU)(q, k, v, 0.3)
+    assert (ours - dense(q, k, v, segments, 0.3)).abs().max() < 1e-12
+    assert segments.pairs() == sum(
+        sum(b - a for a, b in path) - (stop - 1 - row)
+        for (start, stop), path in zip(segments.queries, segments.paths, strict=True)
+        for row in range(start, stop)
+    )
+
+
+def new_kernel(
+    query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None, window_size=(-1, -1),
+    enable_gqa=False, num_splits=None,
+):  # fmt: skip
+    """The meaning of torch 2.13's `varlen_attn`, computed plainly."""
+    assert enable_gqa or query.shape[1] == key.shape[1]
+    assert num_splits == 1
+    return _by_definition(query, key, value, cu_seq_q, cu_seq_k, (max_q, max_k), scale, window_size)
+
+
+def old_kernel(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, scale=None):
+    assert query.shape[1] == key.shape[1], "takes no grouped heads"
+    window = (-1, 0 if is_causal else -1)
+    return _by_definition(query, key, value, cu_seq_q, cu_seq_k, (max_q, max_k), scale, window)
+
+
+def _by_definition(query, key, value, starts_q, starts_k, longest, scale, window):
+    assert starts_q.dtype == starts_k.dtype == torch.int32
+    out = torch.empty_like(query)
+    groups = query.shape[1] // key.shape[1]
+    for i in range(len(starts_q) - 1):
+        q = query[starts_q[i] : starts_q[i + 1]].transpose(0, 1)
+        k, v = (
+            x[starts_k[i] : starts_k[i + 1]].repeat_interleave(groups, 1).transpose(0, 1)
+            for x in (key, value)
+        )
+        assert q.shape[1] <= longest[0]
+        assert k.shape[1] <= longest[1]
+        scores = q @ k.transpose(1, 2) * scale
+        if window == (-1, 0):
+            visible = torch.ones(scores.shape[1:], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
+            scores = scores.masked_fill(~visible, float("-inf"))
+        out[starts_q[i] : starts_q[i + 1]] = (torch.softmax(scores, -1) @ v).transpose(0, 1)
+    return out
+
+
+@settings(deadline=None)
+@given(trees(), st.sampled_from([new_kernel, old_kernel]))
+def test_one_ragged_call_is_the_same(segments, kernel):
+    q, k, v = tensors(segments.queries[-1][1])
+    ours = read_signature(kernel).plan(segments, lambda x: x)(q, k, v, 0.3)
+    assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
+
+
+def test_the_installed_kernel_is_understood():
+    from torch.nn.attention.varlen import varlen_attn
+
+    found = read_signature(varlen_attn)
+    assert found is not None
+    assert found.causal in ({"window_size": (-1, 0)}, {"is_causal": True})
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [lambda q, k, v, cu_q, cu_k: None, lambda q, k, v, scale, page_table: None],
+    ids=["no scale", "not causal"],
+)
+def test_a_kernel_of_another_kind_is_left_alone(kernel):
+    assert read_signature(kernel) is None
