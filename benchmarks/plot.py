@@ -1,0 +1,52 @@
+"""Results to one picture: rewards a second of every system on every case; matplotlib is asked for only here."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks import summary
+from benchmarks.results import Results
+
+_COLOURS = {
+    "serial": "#9aa0a6",
+    "padded": "#c58af9",
+    "litserve": "#fcad70",
+    "vllm": "#78d9ec",
+    "ours": "#188038",
+    "offline": "#a8dab5",
+}
+_PANEL_INCHES = (2.6, 3.2)
+
+
+def draw(results: Results, path: Path) -> bool:
+    """Write the PNG; False where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cases = [case for case in results.cases if results.systems(case)]
+    width, height = _PANEL_INCHES
+    figure = Figure(figsize=(width * len(cases), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, case in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
+        _panel(axes, results, case)
+    commit, date = results.facts.get("commit", ""), results.facts.get("date", "")
+    figure.suptitle(f"rewards per second, {results.plan}, commit {commit}, {date}", fontsize=9)
+    figure.savefig(path, dpi=120)
+    return True
+
+
+def _panel(axes: object, results: Results, case: str) -> None:
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    rows = summary.rows(results, case)
+    names, speeds = [row.system for row in rows], [row.rewards_per_s for row in rows]
+    below = [row.rewards_per_s - row.slowest for row in rows]
+    above = [row.fastest - row.rewards_per_s for row in rows]
+    colours = [_COLOURS.get(name, "#5f6368") for name in names]
+    bars = axes.bar(names, speeds, color=colours, yerr=[below, above], capsize=2)
+    axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+    axes.set_title(case, fontsize=9)
+    axes.tick_params(axis="x", rotation=60, labelsize=7)
+    axes.tick_params(axis="y", labelsize=7)
