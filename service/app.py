@@ -192,7 +192,6 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         RequestContext,
         metrics=metrics,
         overload_status=settings.overload_status,
-        turns=engine.turns,
     )
     return app
 

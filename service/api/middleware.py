@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
-from service.engine import Turns
 from service.errors import Failure, ServiceError
 from service.metrics import Metrics
 
@@ -25,9 +24,8 @@ CLIENT_CLOSED = 499  # as nginx logs it; never sent
 class RequestContext:
     """ASGI, outermost: sets `state.request_id` and `state.begun_at`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int, turns: Turns) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int) -> None:
         self._app = app
-        self._turns = turns
         self._metrics = metrics
         self._overload_status = overload_status
 
@@ -41,7 +39,6 @@ class RequestContext:
         self._metrics.inflight(+1)
         code: str | None = "internal"
         try:
-            await self._turns.take(finishing=False)
             code = await self._guarded(scope, receive, answer)
         finally:
             self._metrics.inflight(-1)

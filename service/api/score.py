@@ -62,6 +62,7 @@ class ScoreRoute:
         )
         with reading(reader):
             body = await reader.read(request)
+            await self._engine.turns.take(finishing=False)
             rules = Rules(info.image_position, settings.max_text_chars, settings.max_responses)
             parse = partial(_parsed, body, rules)
             parsed = await asyncio.to_thread(parse) if _is_large(body) else parse()

@@ -215,6 +215,7 @@ class Line:
         del self._requests[request.ticket]
         if self._shares.leave(request.share):
             del self._heaps[request.share]
-        if len(self._deadlines) > 2 * len(self._requests) + 64:
+        # Whoever is gone is soon forgotten, but not one by one.
+        if len(self._deadlines) > 2 * len(self._requests):
             self._deadlines = [entry for entry in self._deadlines if entry[2].groups]
             heapq.heapify(self._deadlines)

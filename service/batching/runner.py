@@ -55,7 +55,7 @@ class Runner:
             threading.Thread(target=self._stage_steps, name="stager", daemon=True),
             threading.Thread(target=self._run_steps, name="model", daemon=True),
         )
-        self._running: Staged | None = None  # or the last one that ran
+        self._running: Staged | None = None
         self._next: Staged | None = None
         self._margin_s = 0.0  # what choosing and staging took at worst, of late
         self.running_responses = 0
@@ -132,11 +132,20 @@ class Runner:
     # The model thread
 
     def _run_steps(self) -> None:
-        while (staged := self._staged.get()) is not None:
-            staged.started_at = self._clock()
-            self._running, self._next = staged, None
-            self._slot.release()
-            self._run(staged)
+        while self._run_next():
+            pass  # between two steps nothing keeps the last one's callers and what they sent
+
+    def _run_next(self) -> bool:
+        """False once there will be no more steps."""
+        staged = self._staged.get()
+        if staged is None:
+            return False
+        staged.started_at = self._clock()
+        self._running, self._next = staged, None
+        self._slot.release()
+        self._run(staged)
+        self._running = None
+        return True
 
     def _run(self, staged: Staged) -> None:
         planned = staged.planned
@@ -145,7 +154,6 @@ class Runner:
         staged.ended.set()
         if wanted:
             self._answer(planned, outcomes)
-        staged.payload = None  # while it is the last one that ran, its memory is the next one's
 
     def _forward(self, staged: Staged) -> list[list[Outcome]]:
         begin = self._clock()

@@ -16,7 +16,9 @@ import uvicorn
 
 from service import demo, log, settings
 from service.app import Lifecycle, create_app
-from service.commands.acceptor import Acceptor
+from service.commands.acceptor import AT_ONCE, Acceptor
+from service.commands.protocol import Protocol
+from service.engine import Turns
 from service.errors import StartError
 from service.model.loading import open_source
 from service.settings import Settings
@@ -25,7 +27,7 @@ GRACE_S = 5.0  # beyond the drain, for answers that are on their way
 SWITCH_S = 0.0002
 # A full collection stops every thread: 0.5 s with 4,096 requests waiting, and they set it off again and again.
 # So young objects are looked at in larger lots, and all of them seldom while requests are answered.
-GC_THRESHOLDS = (1_000, 5, 500)
+GC_THRESHOLDS = (1_000, 2, 1_250)
 IDLE_TICKS = 50
 
 
@@ -99,6 +101,7 @@ class Server(uvicorn.Server):
         self._lifecycle = lifecycle
         self._listener = listener
         self._collected_at = 0  # requests
+        self._turns = Turns(AT_ONCE)  # of requests that begin
         lifecycle.on_failure = self._stop
         lifecycle.on_ready = _freeze
 
@@ -123,11 +126,12 @@ class Server(uvicorn.Server):
         self._lifecycle.drain()
 
     def _protocol(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = kind(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        return Protocol(
+            self._turns,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
         )
-        return protocol
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-AT_ONCE = 2  # requests in one round of the loop; each takes it for some tenths of a millisecond
+AT_ONCE = 1  # requests in one round of the loop; each takes it for some tenths of a millisecond
 
 
 class Turns:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.core import Example, Item, Patches, Picture, Warned
 from service.errors import InvalidRequest
+from service.model.courtesy import courteous
 from service.model.template import ChatTemplate, Ids
 
 CONTROL_TEXT = "control_text"
@@ -37,9 +38,10 @@ class Encoder:
         """An example, or its own refusal, for every item; the texts of all are tokenised together."""
         whole = [_with_whole_texts(item) for item in items]
         requests = [(item, _grids(item, pictures)) for item in whole]
+        encoded = self._template.encode_all(requests)
         return [
             x if isinstance(x, InvalidRequest) else self._example(*request, x)
-            for request, x in zip(requests, self._template.encode_all(requests), strict=True)
+            for request, x in courteous(zip(requests, encoded, strict=True))
         ]
 
     def _example(self, item: Item, grids: tuple[Patches, ...], sequences: list[Ids]) -> Example:

@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model.courtesy import courteous
+
 Keys = NDArray[np.int64]  # token ids; a picture's tokens stand as a negative number of its own
 
 # A shorter stretch in common costs more as an attention segment of its own than it saves.
@@ -61,7 +63,7 @@ def _grow_from(
     tree: Tree, root: Stretch | None, members: list[int], sequences: Sequence[Keys]
 ) -> None:
     order = sorted(members, key=lambda i: sequences[i].tobytes())
-    common = [_common(sequences[a], sequences[b]) for a, b in pairwise(order)]
+    common = [_common(sequences[a], sequences[b]) for a, b in courteous(pairwise(order))]
     todo = [(root, 0, len(order))]  # what stands before them, and which of `order`
     while todo:
         parent, first, last = todo.pop()

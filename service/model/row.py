@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.core import Example, Patches
 from service.model.attention import Segments, Span
 from service.model.banks import Key
+from service.model.courtesy import courteous
 from service.model.encoding import Encoded
 from service.model.layout import Keys, Stretch, Tree, grow, place
 from service.model.pixels import PixelShape
@@ -94,7 +95,7 @@ class _View:
 
 def _views(members: Sequence[Member], shape: PixelShape) -> list[_View]:
     numbers: dict[Key, int] = {}
-    return [_view(member, numbers, shape) for member in members]
+    return [_view(member, numbers, shape) for member in courteous(members)]
 
 
 def _view(member: Member, numbers: dict[Key, int], shape: PixelShape) -> _View:
@@ -125,7 +126,7 @@ def _assemble(
     ids, positions = np.empty(length, np.int64), np.empty((3, length), np.int64)
     picture, within = np.empty(length, np.int64), np.empty(length, np.int64)
     computed = [0] * len(members)
-    for stretch, owner in _owned(trees, indices):
+    for stretch, owner in courteous(_owned(trees, indices)):
         here, there = slice(stretch.row, stretch.row + stretch.length), _tokens(stretch)
         view = views[owner]
         ids[here] = members[owner].ids[there]

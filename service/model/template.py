@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from service.core import Item, Patches
 from service.errors import InvalidRequest, StartError
 from service.model.control import ControlTokens, Section
+from service.model.courtesy import courteous
 from service.model.manifest import Pool, TemplateRules
 from service.model.rendering import Messages, Renderer, Shape, answered
 from service.model.skeleton import Skeletons
@@ -54,7 +55,8 @@ class ChatTemplate:
         source = str(self._tokenizer.chat_template)
         self._skeletons = Skeletons(self._renderer.render, self._control.hide, source)
         self._plain = without_control(self._tokenizer, ids)
-        self._control_ids = np.array(list(ids.values()), dtype=np.int32)
+        self._is_control = np.zeros(len(self._tokenizer), dtype=np.bool_)  # [token ids]
+        self._is_control[list(ids.values())] = True
         self.image_pad_id = ids[IMAGE_PAD]
         self.pad_id = self._tokenizer.pad_token_id or 0
 
@@ -86,14 +88,14 @@ class ChatTemplate:
         template together: the line break before it and a response that starts with a newline merge as they
         did in training. All stretches of all items are tokenised in one batch, distinct ones once.
         """
-        laid = [_or_refusal(partial(self._layouts, item)) for item, _ in requests]
+        laid = [_or_refusal(partial(self._layouts, item)) for item, _ in courteous(requests)]
         good = [layout for layouts in laid if isinstance(layouts, list) for layout in layouts]
         ids = self._tokenised(s.text for x in good for s in (*x.head, *x.tail) if s.control is None)
         return [
             x
             if isinstance(x, InvalidRequest)
             else _or_refusal(partial(self._joined, x, ids, grids))
-            for x, (_, grids) in zip(laid, requests, strict=True)
+            for x, (_, grids) in courteous(zip(laid, requests, strict=True))
         ]
 
     def context_tokens(self, sequences: Sequence[Ids]) -> int:
@@ -102,7 +104,7 @@ class ChatTemplate:
         The last turn stands between the last two control tokens; user text holds none.
         """
         first = sequences[0]
-        marks = np.flatnonzero(np.isin(first, self._control_ids))
+        marks = np.flatnonzero(self._is_control[first])
         count = int(marks[-2]) + 1 if len(marks) > 1 else 0
         same = all(np.array_equal(first[:count], other[:count]) for other in sequences[1:])
         return count if same else 0

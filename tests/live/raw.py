@@ -20,10 +20,18 @@ class RawClient:
         await self._writer.wait_closed()
 
     async def score(self, body: bytes) -> dict:
-        head = (
-            f"POST /score HTTP/1.1\r\nHost: {self._url.host}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        self.begin(body)
+        return await self.finish(b"")
+
+    def begin(self, body: bytes, missing: int = 0) -> None:
+        """Send all but the body's last bytes."""
+        length = len(body) + missing
+        head = f"POST /score HTTP/1.1\r\nHost: {self._url.host}\r\nContent-Length: {length}\r\n\r\n"
         self._writer.write(head.encode() + body)
+
+    async def finish(self, rest: bytes) -> dict:
+        """Send what is missing and read the answer."""
+        self._writer.write(rest)
         answered = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = re.search(r"content-length: (\d+)", answered)
         assert length, answered

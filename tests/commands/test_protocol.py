@@ -1,0 +1,117 @@
+"""Requests begin a few in each round of the event loop, however many are sent in one moment; none is lost."""
+
+import asyncio
+from unittest import mock
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from service.commands.protocol import Protocol
+from service.engine import Turns
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
+
+
+class House:
+    """An application that notes in which round of the loop each of its requests began."""
+
+    def __init__(self, at_once: int) -> None:
+        self.round, self.began, self.bodies = 0, [], []
+        self.config = uvicorn.Config(self._app, interface="asgi3", log_config=None)
+        self.config.load()
+        self.turns, self.state = Turns(at_once), ServerState()
+
+    def connect(self) -> tuple[Protocol, mock.Mock]:
+        protocol = Protocol(self.turns, config=self.config, server_state=self.state, app_state={})
+        transport = mock.Mock(**{"is_closing.return_value": False})
+        transport.get_extra_info.return_value = None
+        protocol.connection_made(transport)
+        return protocol, transport
+
+    async def rounds(self, count: int) -> None:
+        for _ in range(count):
+            self.round += 1
+            await asyncio.sleep(0)
+
+    async def _app(self, scope, receive, send):
+        self.began.append(self.round)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        self.bodies.append(body)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+async def test_few_begin_in_one_round_and_all_do():
+    house = House(at_once=3)
+    connections = [house.connect() for _ in range(30)]
+    for protocol, _ in connections:
+        protocol.data_received(REQUEST)
+    await house.rounds(40)
+    assert max(house.began.count(number) for number in house.began) <= 3
+    assert house.bodies == [b"body"] * 30
+    for _, transport in connections:
+        assert b"204" in transport.write.call_args_list[0].args[0]
+
+
+async def test_nothing_more_is_read_until_its_turn():
+    house = House(at_once=1)
+    protocol, transport = house.connect()
+    protocol.data_received(REQUEST)
+    transport.pause_reading.assert_called_once()
+    transport.resume_reading.assert_not_called()
+    await house.rounds(5)
+    transport.resume_reading.assert_called_once()
+
+
+async def test_the_rest_of_a_request_does_not_wait():
+    house = House(at_once=1)
+    protocol, transport = house.connect()
+    protocol.data_received(REQUEST[:-2])
+    await house.rounds(5)
+    protocol.data_received(REQUEST[-2:])
+    assert transport.pause_reading.call_count == 1
+    await house.rounds(5)
+    assert house.bodies == [b"body"]
+
+
+async def test_a_connection_that_is_gone_begins_nothing():
+    house = House(at_once=1)
+    protocol, transport = house.connect()
+    protocol.data_received(REQUEST)
+    transport.is_closing.return_value = True
+    protocol.connection_lost(ConnectionResetError())
+    await house.rounds(5)
+    assert house.began == []
+
+
+async def test_what_has_come_is_answered_when_the_server_stops():
+    house = House(at_once=1)
+    protocol, transport = house.connect()
+    protocol.data_received(REQUEST)
+    protocol.shutdown()
+    await house.rounds(5)
+    assert len(house.began) == 1
+    assert b"204" in transport.write.call_args_list[0].args[0]
+
+
+async def test_an_idle_connection_is_closed_when_the_server_stops():
+    protocol, transport = House(at_once=1).connect()
+    protocol.shutdown()
+    transport.close.assert_called_once()
+
+
+async def test_a_request_that_waits_is_not_taken_for_an_idle_connection():
+    house = House(at_once=1)
+    house.config.timeout_keep_alive = 0
+    protocol, _ = house.connect()
+    protocol.data_received(REQUEST)
+    await house.rounds(3)  # answered: the connection may idle for 0 s from now on
+    protocol.data_received(REQUEST)
+    await asyncio.sleep(0.01)
+    assert len(house.began) == 2
