@@ -14,6 +14,7 @@ from benchmarks.flops import Shape
 _PACKAGES = ("torch", "transformers", "fastapi", "uvicorn", "numpy", "pillow")
 _ROOT = Path(__file__).parents[1]
 _ROUNDS = 8
+_QUIET_S, _QUIET_SHARE, _MOMENT_S = 10.0, 0.05, 0.25
 
 
 def describe(device: str) -> dict[str, str]:
@@ -57,6 +58,28 @@ def _matmul(m: int, k: int, n: int, device: str, dtype: torch.dtype) -> float:
 def wait_for(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def wait_until_quiet() -> None:
+    """Until nothing much runs: a server may be busy for a while after it has answered.
+
+    One that was measured right after vLLM lost half a second to it. Bounded, for a machine that is never quiet.
+    """
+    until = time.monotonic() + _QUIET_S
+    while _busy_share() > _QUIET_SHARE and time.monotonic() < until:
+        pass
+
+
+def _busy_share() -> float:
+    """Of all cores, over a moment; proc(5) stat: the fourth and fifth number count what was idle."""
+    before = _ticks()
+    time.sleep(_MOMENT_S)
+    spent = [now - then for now, then in zip(_ticks(), before, strict=True)]
+    return 1 - sum(spent[3:5]) / max(1, sum(spent))
+
+
+def _ticks() -> list[int]:
+    return [int(n) for n in Path("/proc/stat").read_text("utf-8").split("\n")[0].split()[1:9]]
 
 
 class PeakMemory:
