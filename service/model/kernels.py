@@ -37,8 +37,8 @@ class PackedLinear(nn.Module):
 
     def _some(self, x: Tensor) -> Tensor:
         """OneDNN keeps a kernel for every number of rows it has met: there must not be many of them."""
-        count = len(x)
-        padded = nn.functional.pad(x, (0, 0, 0, -count % ROW_STEP))
+        count, missing = len(x), -len(x) % ROW_STEP
+        padded = nn.functional.pad(x, (0, 0, 0, missing)) if missing else x  # 0 rows would copy it
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
             padded, self._packed, self._bias, "none", [], ""
         )
