@@ -83,7 +83,7 @@ BENCH = Plan(
         siblings(8, 1024, {"ours": 3}),
         siblings(16, 1024, {"ours": 2}),
         mixed(12, ALL),
-        short(32, ALL),
+        short(64, ALL),
     ),
     repetitions=3,
     budget_s=14 * 60,
