@@ -14,7 +14,7 @@ _COLOURS = {
     "ours": "#188038",
     "offline": "#a8dab5",
 }
-_PANEL_INCHES = (2.6, 3.2)
+_BAR_INCHES, _FRAME_INCHES, _HEIGHT_INCHES = 0.38, 0.6, 3.2
 
 
 def draw(results: Results, path: Path) -> bool:
@@ -25,10 +25,11 @@ def draw(results: Results, path: Path) -> bool:
     from matplotlib.figure import Figure
 
     cases = [case for case in results.cases if results.systems(case)]
-    width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width * len(cases), height), layout="constrained")
+    widths = [_FRAME_INCHES + _BAR_INCHES * len(results.systems(case)) for case in cases]
+    figure = Figure(figsize=(sum(widths), _HEIGHT_INCHES), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, case in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
+    panels = figure.subplots(1, len(cases), squeeze=False, width_ratios=widths)[0]
+    for axes, case in zip(panels, cases, strict=True):
         _panel(axes, results, case)
     commit, date = results.facts.get("commit", ""), results.facts.get("date", "")
     figure.suptitle(f"rewards per second, {results.plan}, commit {commit}, {date}", fontsize=9)
@@ -47,6 +48,7 @@ def _panel(axes: object, results: Results, case: str) -> None:
     colours = [_COLOURS.get(name, "#5f6368") for name in names]
     bars = axes.bar(names, speeds, color=colours, yerr=[below, above], capsize=2)
     axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+    axes.margins(y=0.1)
     axes.set_title(case, fontsize=9)
     axes.tick_params(axis="x", rotation=60, labelsize=7)
     axes.tick_params(axis="y", labelsize=7)

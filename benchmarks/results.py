@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plan import ALL
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -58,8 +60,9 @@ class Results:
         return [r for r in self.records if r.case == case and r.system == system]
 
     def systems(self, case: str) -> list[str]:
-        """In the order they first ran."""
-        return list(dict.fromkeys(r.system for r in self.records if r.case == case))
+        """Those that ran, in the order of the reports."""
+        ran = {r.system for r in self.records if r.case == case}
+        return [name for name in ALL if name in ran]
 
 
 def write(results: Results, path: Path) -> None:

@@ -18,7 +18,7 @@ Span = tuple[int, int]  # [start, stop) of rows
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Who sees whom. The last rows of a path are the queries' own, or end with them."""
+    """Who sees whom. The last span of a path is the queries' own, or ends with its one query."""
 
     queries: tuple[Span, ...]  # in row order, without gaps
     paths: tuple[tuple[Span, ...], ...]  # rows of the keys, in order of their tokens
@@ -104,7 +104,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is transformers'
 
 
 def plan_sdpa(segments: Segments, device: torch.device) -> Attend:
-    """One SDPA call a segment: the path on a CPU, and where a GPU has no ragged kernel."""
+    """One SDPA call a segment: where there is nothing faster."""
     masks: dict[tuple[int, int], Tensor | None] = {}
     for (start, stop), path in zip(segments.queries, segments.paths, strict=True):
         n, keys = stop - start, sum(b - a for a, b in path)
@@ -128,6 +128,24 @@ def plan_sdpa(segments: Segments, device: torch.device) -> Attend:
         return out[0].transpose(0, 1)
 
     return attend
+
+
+def agrees(
+    plan: Callable[[Segments], Attend], device: torch.device, dtype: torch.dtype, tolerance: float
+) -> bool:
+    """Whether another plan gives, up to rounding, what `plan_sdpa` gives in float32; no, if it fails."""
+    segments = Segments(((0, 5), (5, 8), (8, 9)), (((0, 5),), ((0, 5), (5, 8)), ((0, 5), (8, 9))))
+    generator = torch.Generator(device).manual_seed(1)
+    q, k, v = (
+        torch.randn(1, heads, 9, 64, device=device, dtype=dtype, generator=generator)
+        for heads in (4, 2, 2)
+    )
+    try:
+        other = plan(segments)(q, k, v, 0.125)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    reference = plan_sdpa(segments, device)(q.float(), k.float(), v.float(), 0.125)
+    return bool((other.float() - reference).abs().max() < tolerance)
 
 
 def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor | None:

@@ -14,6 +14,7 @@ from service.core import Patches
 from service.model.attention import Attend, Packing, PrefixRows, Segments, Span, install, plan_sdpa
 from service.model.banks import Banks, Feature, Key, Prefix
 from service.model.head import RewardHead
+from service.model.merged import merging_works, plan_merged
 from service.model.pixels import PixelShape
 from service.model.row import Member, Row, build_row, context_spans
 from service.model.transfer import Ready, Transfer
@@ -53,6 +54,7 @@ class PackedPass:
         self._banks = banks
         self._device = device
         self._varlen = find_varlen(device, self._text.dtype)
+        self._merges = merging_works(device, self._text.dtype)
         self._transfer = Transfer(device)
         self._tower = VisionTower(backbone.visual, shape, self._varlen, self._transfer)
         install(self._text)
@@ -176,6 +178,8 @@ class PackedPass:
     def _plan(self, segments: Segments) -> Attend:
         if self._varlen is not None:
             return self._varlen.plan(segments, self._transfer.to_device)
+        if self._merges:
+            return plan_merged(segments)
         return plan_sdpa(segments, self._device)
 
     def _on(self, array: Any) -> Tensor:

@@ -202,14 +202,8 @@ def context_spans(members: Sequence[Member], row: Row) -> dict[Key, tuple[Span, 
 
 
 def spans(stretch: Stretch) -> tuple[Span, ...]:
-    """The rows of a sequence down to a stretch, neighbours joined."""
-    joined: list[Span] = []
-    for part in stretch.path():
-        here = (part.row, part.row + part.length)
-        if joined and joined[-1][1] == here[0]:
-            here = (joined.pop()[0], here[1])
-        joined.append(here)
-    return tuple(joined)
+    """The rows of a sequence down to a stretch, stretch by stretch."""
+    return tuple((part.row, part.row + part.length) for part in stretch.path())
 
 
 def _first(path: Sequence[Span], tokens: int) -> tuple[Span, ...]:

@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.model import merged
 from service.model.attention import Segments, plan_sdpa
+from service.model.merged import Block, merging_works, plan_merged, shared_blocks
 from service.model.varlen import read_signature
 
 HEADS, KV_HEADS, DIM = 4, 2, 8
@@ -49,16 +51,71 @@ def dense(query, key, value, segments, scale):
 
 
 @settings(deadline=None)
-@given(trees())
-def test_sdpa_by_segment_is_dense_attention(segments):
+@given(trees(), st.sampled_from([lambda s: plan_sdpa(s, CPU), plan_merged]))
+def test_a_cpu_plan_is_dense_attention(segments, plan):
     q, k, v = tensors(segments.queries[-1][1])
-    ours = plan_sdpa(segments, CPU)(q, k, v, 0.3)
+    ours = plan(segments)(q, k, v, 0.3)
     assert (ours - dense(q, k, v, segments, 0.3)).abs().max() < 1e-12
     assert segments.pairs() == sum(
         sum(b - a for a, b in path) - (stop - 1 - row)
         for (start, stop), path in zip(segments.queries, segments.paths, strict=True)
         for row in range(start, stop)
     )
+
+
+@settings(deadline=None)
+@given(trees(), st.data())
+def test_so_is_a_merged_plan_of_pooled_tokens(segments, data):
+    """One query each, in a row of their own; the stretch that one ends may go on for others."""
+    paths = data.draw(st.lists(st.sampled_from(segments.paths), min_size=1))
+    pooled = Segments(tuple((i, i + 1) for i in range(len(paths))), tuple(paths))
+    _, k, v = tensors(segments.queries[-1][1])
+    q = tensors(len(paths))[0]
+    assert (plan_merged(pooled)(q, k, v, 0.3) - dense(q, k, v, pooled, 0.3)).abs().max() < 1e-12
+
+
+def test_siblings_see_what_they_share_in_one_call():
+    context, shared = (0, 9), (9, 12)
+    segments = Segments(
+        (context, shared, (12, 14), (14, 15), (15, 20), (20, 22)),
+        (
+            (context,),
+            (context, shared),
+            (context, shared, (12, 14)),
+            (context, shared, (14, 15)),
+            (context, (15, 20)),
+            ((20, 22),),
+        ),
+    )
+    assert shared_blocks(segments) == [
+        Block((9, 20), context, causal=False),
+        Block((12, 15), shared, causal=False),
+    ]
+
+
+@pytest.mark.parametrize("extreme", [1e4, -1e4])
+def test_merging_holds_where_one_part_has_all_the_weight(extreme):
+    segments = Segments(((0, 3), (3, 6)), (((0, 3),), ((0, 3), (3, 6))))
+    q, k, v = tensors(6)
+    q, k = q.abs(), k.abs()
+    k[:, :, :3] *= extreme
+    ours = plan_merged(segments)(q, k, v, 0.3)
+    assert (ours - dense(q, k, v, segments, 0.3)).abs().max() < 1e-12
+
+
+def test_merging_is_left_out_where_it_does_not_work(monkeypatch):
+    assert merging_works(CPU, torch.float32)
+    assert merging_works(CPU, torch.float64)
+    assert not merging_works(CPU, torch.bfloat16)
+    flash = merged._flash
+    monkeypatch.setattr(merged, "_flash", lambda *args: (flash(*args)[0], 2 * flash(*args)[1]))
+    assert not merging_works(CPU, torch.float32)
+
+    def missing(*_):
+        raise AttributeError("'_OpNamespace' 'aten' object has no attribute '_scaled_dot_product'")
+
+    monkeypatch.setattr(merged, "_flash", missing)
+    assert not merging_works(CPU, torch.float32)
 
 
 def new_kernel(
