@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test serve bench bench-full bench-gpu lock clean
+.PHONY: setup check test burst serve bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -17,6 +17,9 @@ check: setup
 
 test: setup
 	$(V)/python -m pytest
+
+burst: setup
+	$(V)/python -m pytest -s tests/live/test_burst.py --lag-ratio 3
 
 serve: setup
 	$(V)/basereward serve
