@@ -1,5 +1,7 @@
 """Ragged attention equals one dense softmax, on every path there is; kernels are believed only after a comparison."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.model import merged
 from service.model.attention import Segments, plan_sdpa
-from service.model.merged import Block, merging_works, plan_merged, shared_blocks
+from service.model.merged import Block, merging_works, plan_batches, plan_merged, shared_blocks
 from service.model.varlen import read_signature
 
 HEADS, KV_HEADS, DIM = 4, 2, 8
@@ -19,7 +21,7 @@ def trees(draw):
     """Segments as the layout makes them: each one's path is its parent's and itself."""
     queries, paths, row = [], [], 0
     for i in range(draw(st.integers(1, 6))):
-        length = draw(st.integers(1, 7))
+        length = draw(st.integers(1, 7) | st.sampled_from([33, 66]))
         parent = draw(st.integers(-1, i - 1))
         here = (row, row + length)
         queries.append(here)
@@ -87,10 +89,42 @@ def test_siblings_see_what_they_share_in_one_call():
             ((20, 22),),
         ),
     )
-    assert shared_blocks(segments) == [
+    assert [*shared_blocks(segments, 0), *shared_blocks(segments, 1)] == [
         Block((9, 20), context, causal=False),
         Block((12, 15), shared, causal=False),
     ]
+
+
+def forest(contexts, siblings):
+    """Each context, and below it the siblings, shorter by one token from context to context."""
+    queries, paths, row = [], [], 0
+    for i, length in enumerate(contexts):
+        context = (row, row + length)
+        stops = [row + length]
+        for sibling in siblings:
+            stops.append(stops[-1] + sibling - i)
+        own = list(pairwise(stops))
+        queries += [context, *own]
+        paths += [(context,), *((context, here) for here in own)]
+        row = stops[-1]
+    return Segments(tuple(queries), tuple(paths))
+
+
+@pytest.mark.parametrize(
+    ("contexts", "siblings", "calls"),
+    [
+        ([33, 41, 64], [20, 32, 9, 30], 3),  # all contexts, all siblings, all of these over those
+        ([33, 65], [20, 32], 5),
+        ([300, 310, 370], [4, 5], 3),
+        ([300, 380], [4, 5], 4),  # padding of over a quarter is for what is small
+    ],
+)
+def test_calls_of_about_one_size_are_made_together(contexts, siblings, calls):
+    segments = forest(contexts, siblings)
+    assert len(plan_batches(segments)) == calls
+    q, k, v = tensors(segments.queries[-1][1])
+    ours = plan_merged(segments)(q, k, v, 0.3)
+    assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("extreme", [1e4, -1e4])
