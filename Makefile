@@ -19,7 +19,7 @@ test: setup
 	$(V)/python -m pytest
 
 burst: setup
-	$(V)/python -m pytest -s tests/live/test_burst.py --lag-ratio 3
+	$(V)/python -m pytest -s tests/live/test_burst.py
 
 serve: setup
 	$(V)/basereward serve

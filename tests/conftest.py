@@ -1,14 +1,6 @@
-"""What every async test runs on, and the options."""
+"""What every async test runs on."""
 
 import pytest
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--lag-ratio",
-        type=float,
-        help="how late the loop may be in a burst, in lags of an idle one",
-    )
 
 
 @pytest.fixture
