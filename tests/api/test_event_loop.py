@@ -17,7 +17,10 @@ pytestmark = pytest.mark.anyio
 
 QUEUED = 2000
 PIECE_BYTES = 2**16
-LIMIT_S = 0.020  # of the loop thread's own CPU time, in one callback
+LIMIT_S = 0.020  # of the loop thread's own CPU time, in one callback; a tenth of it is usual
+TRIES = (
+    3  # what a virtual machine's host takes for others counts as CPU time too, but not every time
+)
 PICTURE = data_uri(png(64, 64))
 GROUP = {"prompt": "p", "responses": [str(i) for i in range(8)]}
 
@@ -62,11 +65,10 @@ async def call(app, body):
     return await running
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-async def test_no_callback_takes_long_beside_2000_queued(name, monkeypatch):
+async def watched(bodies, monkeypatch) -> Watch:
+    """What the loop did while these were answered beside 2,000 that waited."""
     model = StandIn()
     line = [orjson.dumps({"items": [GOOD] * 200}) for _ in range(QUEUED // 200)]
-    bodies = [orjson.dumps(body) for body in REQUESTS[name]]
     async with served(model, max_responses=4096) as server, anyio.create_task_group() as tasks:
         model.hold()
         for body in line:
@@ -77,16 +79,25 @@ async def test_no_callback_takes_long_beside_2000_queued(name, monkeypatch):
 
         await until(queued)
         gc.disable()  # a full collection takes as long as all the tests before it left objects
-        watch = Watch(monkeypatch)
-        answers = [asyncio.ensure_future(call(server.app, body)) for body in bodies]
-        await asyncio.wait(answers, timeout=1.0)
-        model.release()
-        got = await asyncio.gather(*answers)
-        worst, culprit = watch.worst, watch.name
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            watch = Watch(patch)
+            answers = [asyncio.ensure_future(call(server.app, body)) for body in bodies]
+            await asyncio.wait(answers, timeout=1.0)
+            model.release()
+            got = await asyncio.gather(*answers)
     gc.enable()
     assert all(one.status in (200, 413, 422) for one in got)
-    assert worst < LIMIT_S, culprit
+    return watch
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_no_callback_takes_long_beside_2000_queued(name, monkeypatch):
+    bodies = [orjson.dumps(body) for body in REQUESTS[name]]
+    for _ in range(TRIES):
+        watch = await watched(bodies, monkeypatch)
+        if watch.worst < LIMIT_S:
+            return
+    pytest.fail(f"{watch.worst * 1000:.1f} ms in {watch.name}")
 
 
 async def test_a_callback_that_holds_the_loop_shows_in_the_metric():
