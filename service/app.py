@@ -4,9 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from typing import TypeVar
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -34,6 +36,8 @@ from service.progress import byte_progress
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 UNTIL_LOADED = 4096  # tokens a step; the loaded model says what suits its device
 DESCRIPTION = "Scalar rewards of BaseReward checkpoints, for (picture, prompt, response)."
@@ -92,9 +96,9 @@ class Lifecycle:
         try:
             model = self._given
             if model is None:
-                model = await asyncio.to_thread(load_model, self._settings)
+                model = await in_own_thread(partial(load_model, self._settings))
             self._metrics.model_loaded(model.info, time.monotonic() - begin)
-            await asyncio.to_thread(model.check)
+            await in_own_thread(model.check)
         except GoldenMismatch as error:
             self._engine.not_ready = f"golden scores are not reproduced: {error}"
             log.error(self._engine.not_ready)  # noqa: TRY400 - the line says it all
@@ -132,6 +136,19 @@ class Lifecycle:
         self._engine.not_ready = reason
         self.failure = reason
         self.on_failure()
+
+
+async def in_own_thread(work: Callable[[], T]) -> T:
+    """Run it in a thread that ends with it.
+
+    A thread that has run torch keeps OpenMP's helpers for as long as it lives; and where there are more of them
+    than cores, those of the model thread sleep between any two operators: 10 % of a step.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="load")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+    finally:
+        pool.shutdown(wait=False)
 
 
 def load_model(settings: Settings) -> RewardModel:

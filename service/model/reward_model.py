@@ -69,7 +69,7 @@ class BaseRewardModel:
         step_tokens = plan.step_tokens or devices.step_tokens(self._device)
         step_bytes = step_tokens * activation_bytes(weights.backbone)
         room = devices.room_for_caches(plan.fraction, step_bytes, self._device)
-        speed_up(weights.backbone)
+        speed_up(weights.backbone, self._device)
         banks = make_banks(plan.caches.within(room))
         packed = PackedPass(weights.backbone, weights.head, self._shape, banks, self._device)
         self._steps = Steps(packed, manifest.score, banks.rewards)

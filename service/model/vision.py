@@ -4,8 +4,9 @@ The stock forward calls attention once a window (1,796 times for a 1,024-token p
 equal windows are one batch. Qwen2-VL's tower is the same without windows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -17,12 +18,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_vl import modeling_qwen2_vl
 
 from service.core import Patches
+from service.model.by_rows import AttendRows, LayerByRows, Rope
 from service.model.pixels import PixelShape, normalise
 from service.model.transfer import Transfer
 from service.model.varlen import Ragged, Varlen
-
-# [patches, heads, dim] three times, scale → the same shape
-AttendWithin = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ class VisionPlan:
     order: Tensor  # [V] units so that every window's stand together
     undo: Tensor  # [V]
     positions: Tensor  # [P, 2] row and column, in that order
-    windows: AttendWithin
-    whole: AttendWithin
+    windows: AttendRows
+    whole: AttendRows
     tokens: tuple[int, ...]  # visual tokens of each picture
 
 
@@ -87,24 +86,15 @@ class VisionTower:
         x = x.view(len(plan.order), unit, -1)[plan.order].reshape(len(pixels), -1)
         rope = visual.rotary_pos_emb(x, plan.positions)
         for i, block in enumerate(visual.blocks):
-            attend = plan.whole if i in self._whole else plan.windows
-            x = x + self._attention(block.attn, block.norm1(x), rope, attend)
-            x = x + block.mlp(block.norm2(x))
+            run = block if isinstance(block, LayerByRows) else partial(_stock_block, block)
+            x = run(x, rope, plan.whole if i in self._whole else plan.windows)
         features: Tensor = visual.merger(x)[plan.undo]
         return features
-
-    def _attention(
-        self, module: Any, x: Tensor, rope: tuple[Tensor, Tensor], attend: AttendWithin
-    ) -> Tensor:
-        q, k, v = module.qkv(x).view(len(x), 3, module.num_heads, -1).unbind(1)  # [P, heads, dim]
-        q, k = modeling_qwen2_vl.apply_rotary_pos_emb_vision(q, k, *rope)
-        out: Tensor = module.proj(attend(q, k, v, module.scaling).reshape(len(x), -1))
-        return out
 
     def _units(self, picture: Patches) -> tuple[int, int]:
         return picture.grid_h // self._shape.merge, picture.grid_w // self._shape.merge
 
-    def _within(self, lengths: Sequence[int]) -> AttendWithin:
+    def _within(self, lengths: Sequence[int]) -> AttendRows:
         if self._varlen is None:
             return _attend_in_runs(runs(lengths))
         varlen, ragged = self._varlen, Ragged.of(lengths, lengths, self._transfer.to_device)
@@ -113,6 +103,16 @@ class VisionTower:
             return varlen.call(q, k, v, scale, ragged, causal=False)
 
         return attend
+
+
+def _stock_block(block: Any, x: Tensor, rope: Rope, attend: AttendRows) -> Tensor:
+    module = block.attn
+    qkv = module.qkv(block.norm1(x)).view(len(x), 3, module.num_heads, -1)
+    q, k, v = qkv.unbind(1)  # [P, heads, dim]
+    q, k = modeling_qwen2_vl.apply_rotary_pos_emb_vision(q, k, *rope)
+    x = x + module.proj(attend(q, k, v, module.scaling).reshape(len(x), -1))
+    out: Tensor = x + block.mlp(block.norm2(x))
+    return out
 
 
 def runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -125,7 +125,7 @@ def runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _attend_in_runs(batches: Sequence[tuple[int, int, int]]) -> AttendWithin:
+def _attend_in_runs(batches: Sequence[tuple[int, int, int]]) -> AttendRows:
     def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         parts = []
         for row, count, length in batches:
