@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from service.model.attention import Packing
-from service.model.linear import joined, prepack, prepacked
+from service.model.linear import ROW_STEP, joined, prepack, prepacked
 
 ROWS = 512  # a matrix product needs that many to be fast
 
@@ -69,8 +69,7 @@ class LayerByRows(nn.Module):
         return turned[:, :heads], turned[:, heads:], value
 
     def _some(self, x: Tensor) -> Iterator[slice]:
-        for start in range(0, len(x), self._rows):
-            yield slice(start, start + self._rows)
+        return alike(len(x), self._rows)
 
 
 class DecoderByRows(nn.Module):
@@ -121,6 +120,14 @@ def block_by_rows(block: Any, rows: int = ROWS) -> LayerByRows:
         mlp=block.mlp,
     )
     return LayerByRows(parts, rows)
+
+
+def alike(count: int, most: int) -> Iterator[slice]:
+    """Rows in parts of at most `most`, about equal: a product of a few would be padded, and slow."""
+    parts = -(-count // most)
+    size = -(-count // (parts * ROW_STEP)) * ROW_STEP if parts else 0
+    for start in range(0, count, size or 1):
+        yield slice(start, start + size)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:

@@ -65,11 +65,18 @@ def shared_blocks(segments: Segments, level: int) -> list[Block]:
     return found
 
 
-def plan_batches(segments: Segments) -> list[Batch]:
-    """All that is to be seen; no batch has a row of queries twice, so that each may be merged in one write."""
+def plan_batches(segments: Segments) -> tuple[list[Batch], list[Batch]]:
+    """What every row sees first, each in one of the batches; and all else that is to be seen.
+
+    No batch has a row of queries twice, so that each may be merged in one write.
+    """
     levels = range(max(map(len, segments.paths)) - 1)
-    passes = [own_blocks(segments), *(shared_blocks(segments, level) for level in levels)]
+    shared = [shared_blocks(segments, level) for level in levels]
     spare = segments.queries[-1][1]
+    return _batches([own_blocks(segments)], spare), _batches(shared, spare)
+
+
+def _batches(passes: Sequence[Sequence[Block]], spare: int) -> list[Batch]:
     return [_batch(blocks, spare) for some in passes for blocks in by_size(some)]
 
 
@@ -117,15 +124,16 @@ def _padded(spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
 
 def plan_merged(segments: Segments) -> Attend:
     """Equal to `plan_sdpa`; for devices and types with which `merging_works()`."""
-    batches, rows = plan_batches(segments), segments.queries[-1][1]
+    (first, others), rows = plan_batches(segments), segments.queries[-1][1]
 
     def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [rows, heads, dim]
-        out = q.new_zeros(rows + 1, *q.shape[1:])
-        total = q.new_full(out.shape[:2], -math.inf)  # the logs of the sums of exponentials so far
-        for batch in batches:
-            at, to = batch.keys, batch.to
-            more, its_total = _flash(q[batch.queries], k[at], v[at], batch, scale)
+        out = q.new_empty(rows + 1, *q.shape[1:])
+        total = q.new_empty(out.shape[:2])  # the logs of the sums of exponentials so far
+        for batch in first:
+            out[batch.to], total[batch.to] = _flash(q, k, v, batch, scale)
+        for batch in others:
+            to, (more, its_total) = batch.to, _flash(q, k, v, batch, scale)
             share = torch.sigmoid(its_total - total[to]).unsqueeze(-1)
             out[to] = torch.lerp(out[to], more, share)
             total[to] = torch.logaddexp(total[to], its_total)
@@ -137,12 +145,14 @@ def plan_merged(segments: Segments) -> Attend:
 def _flash(
     query: Tensor, key: Tensor, value: Tensor, batch: Batch, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Of [rows, heads, dim] each: [queries, heads, dim], and the logs of their sums of exponentials."""
+    """Of all rows, [rows, heads, dim] each: [queries, heads, dim], and the logs of their sums of exponentials."""
     mask = None
     if batch.unseen is not None:
         mask = query.new_zeros(batch.unseen.shape).masked_fill_(batch.unseen, -math.inf)
+    at = batch.keys
     q, k, v = (
-        x.reshape(batch.blocks, -1, *x.shape[1:]).transpose(1, 2) for x in (query, key, value)
+        x.reshape(batch.blocks, -1, *x.shape[1:]).transpose(1, 2)
+        for x in (query[batch.queries], key[at], value[at])
     )
     out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default(
         q, k, v, 0.0, batch.causal, attn_mask=mask, scale=scale

@@ -121,7 +121,7 @@ def forest(contexts, siblings):
 )
 def test_calls_of_about_one_size_are_made_together(contexts, siblings, calls):
     segments = forest(contexts, siblings)
-    assert len(plan_batches(segments)) == calls
+    assert sum(map(len, plan_batches(segments))) == calls
     q, k, v = tensors(segments.queries[-1][1])
     ours = plan_merged(segments)(q, k, v, 0.3)
     assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
