@@ -1,10 +1,12 @@
 """Probes, metrics and what the server says of itself."""
 
+import threading
+
 import pytest
 
 from service import __version__
 from tests.api.serving import GOOD, RawCall, served
-from tests.models import StandIn
+from tests.models import WAIT_S, StandIn
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +28,16 @@ async def test_info_tells_model_limits_and_version():
     assert info["settings"]["max_responses"] == 77
     assert info["settings"]["api_key_set"] is False
     assert "api_key" not in info["settings"]
+
+
+async def test_the_thread_that_checks_the_model_ends_with_it():
+    """While it lived, OpenMP would hold more threads than there are cores, and slow the model's down."""
+    model, checked_by = StandIn(), []
+    model.check = lambda: checked_by.append(threading.current_thread())
+    async with served(model):
+        (thread,) = checked_by
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
 
 
 async def test_models_are_listed_as_openai_does():

@@ -14,6 +14,7 @@ from service.core import Example, Step
 from service.model import backbone as backbones
 from service.model.banks import Banks, make_banks
 from service.model.encoding import Encoded
+from service.model.kernels import speed_up
 from service.model.memory import CacheSizes
 from service.model.packed import PackedPass
 from service.model.pixels import normalise
@@ -21,6 +22,7 @@ from service.model.steps import Steps
 from tests.model.reference import StockModel
 from tests.model.scoring import example, load
 
+ROWS = 32  # even a short step is in several parts
 MODULES = (modeling_qwen2_vl, modeling_qwen2_5_vl)
 
 
@@ -54,12 +56,15 @@ class DoublePair:
 
     folder: object
     sizes: CacheSizes = field(default_factory=CacheSizes)
+    by_rows: bool = False  # else the stock layers, as on a GPU
 
     def __post_init__(self) -> None:
         self.model = load(self.folder)
         checkpoint = self.model.checkpoint
         weights = backbones.load(checkpoint, torch.float32, torch.device("cpu"))
         self.backbone, self.head = weights.backbone.double(), weights.head.double()
+        if self.by_rows:
+            speed_up(self.backbone, torch.device("cpu"), ROWS)
         self.stock = StockModel(self.folder)
         self.stock.backbone.double()
         self.stock.head = {name: tensor.double() for name, tensor in self.stock.head.items()}

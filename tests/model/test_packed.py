@@ -25,9 +25,14 @@ KEEPING = CacheSizes(feature_bytes=10**7, prefix_bytes=10**7, rewards=10**4)
 NOTHING_KEPT = CacheSizes(feature_bytes=0)
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen2_vl"])
+@pytest.fixture(
+    scope="module",
+    params=[(kind, rows) for kind in ("qwen2_5_vl", "qwen2_vl") for rows in (False, True)],
+    ids=lambda p: f"{p[0]}-{'by-rows' if p[1] else 'stock-layers'}",
+)
 def double(request, make_checkpoint):
-    return DoublePair(make_checkpoint(model_type=request.param))
+    model_type, by_rows = request.param
+    return DoublePair(make_checkpoint(model_type=model_type), by_rows=by_rows)
 
 
 @st.composite

@@ -16,9 +16,10 @@ from tests.model.scoring import raster
 SIZES = [(56, 56), (84, 140), (333, 90), (60, 200), (112, 112), (28, 28)]
 
 
+@pytest.mark.parametrize("by_rows", [False, True])
 @pytest.mark.parametrize("model_type", ["qwen2_5_vl", "qwen2_vl"])
-def test_features_are_the_stock_towers(make_checkpoint, noise, model_type):
-    double = DoublePair(make_checkpoint(model_type=model_type))
+def test_features_are_the_stock_towers(make_checkpoint, noise, model_type, by_rows):
+    double = DoublePair(make_checkpoint(model_type=model_type), by_rows=by_rows)
     model = double.model
     pictures = [model.patchify(raster(noise(*size, i))) for i, size in enumerate(SIZES)]
     with torch.inference_mode(), without_float32():
