@@ -1,5 +1,8 @@
 """Where and how precisely the model runs, and how that is named in answers."""
 
+import os
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -10,6 +13,7 @@ from service.errors import StartError
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _SHORT = {torch.bfloat16: "bf16", torch.float32: "fp32"}
+NICE = 10  # of nice(2): a tenth of the weight of a usual thread
 _HEADROOM = 1.10  # activations of the smallest step, and the allocator's rounding
 
 
@@ -51,6 +55,17 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[wanted]
+
+
+def give_way(device: torch.device) -> None:
+    """On a CPU the model has every core busy: let the threads that answer requests go first.
+
+    A priority is a thread's own on Linux, and OpenMP's helpers inherit the one of the thread that they help.
+    """
+    if device.type == "cpu" and sys.platform == "linux":
+        thread = threading.get_native_id()
+        if os.getpriority(os.PRIO_PROCESS, thread) < NICE:
+            os.setpriority(os.PRIO_PROCESS, thread, NICE)
 
 
 def step_tokens(device: torch.device) -> int:

@@ -87,6 +87,7 @@ class BaseRewardModel:
         return self._steps.stage(step)
 
     def score(self, staged: StagedStep) -> list[list[float]]:
+        devices.give_way(self._device)
         return self._steps.score(staged)
 
     def check(self) -> None:

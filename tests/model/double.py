@@ -22,7 +22,7 @@ from service.model.steps import Steps
 from tests.model.reference import StockModel
 from tests.model.scoring import example, load
 
-ROWS = 32  # even a short step is in several parts
+ROWS = 64  # a step of some length is in several parts
 MODULES = (modeling_qwen2_vl, modeling_qwen2_5_vl)
 
 
