@@ -60,9 +60,11 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
 def give_way(device: torch.device) -> None:
     """On a CPU the model has every core busy: let the threads that answer requests go first.
 
-    A priority is a thread's own on Linux, and OpenMP's helpers inherit the one of the thread that they help.
+    A priority is a thread's own on Linux, and OpenMP's helpers inherit the one of the thread that they help. It
+    cannot be taken back, so a program that scores in its main thread keeps its own.
     """
-    if device.type == "cpu" and sys.platform == "linux":
+    ours = threading.current_thread() is not threading.main_thread()
+    if ours and device.type == "cpu" and sys.platform == "linux":
         thread = threading.get_native_id()
         if os.getpriority(os.PRIO_PROCESS, thread) < NICE:
             os.setpriority(os.PRIO_PROCESS, thread, NICE)
