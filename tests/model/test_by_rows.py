@@ -43,6 +43,20 @@ def test_a_prepacked_layer_is_the_stock_one(bias, rows):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("rows", [65, 128])
+def test_a_row_that_is_not_a_number_changes_no_other(rows):
+    """Nor does what a number of rows is filled up with."""
+    layer = PrepackedLinear(nn.Linear(40, 24))
+    x = torch.randn(rows, 40)
+    clean, poisoned = layer(x), x.clone()
+    poisoned[7], poisoned[-1] = torch.nan, torch.inf
+    others = torch.ones(rows, dtype=torch.bool)
+    others[[7, -1]] = False
+    assert torch.equal(layer(poisoned)[others], clean[others])
+    assert layer(poisoned)[7].isnan().all()  # and nothing hides it
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("bias", [True, False])
 def test_joined_layers_stand_side_by_side(bias):
     parts, x = [nn.Linear(8, n, bias=bias) for n in (5, 3, 2)], torch.randn(7, 8)
