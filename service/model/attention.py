@@ -14,6 +14,7 @@ from service.errors import StartError
 NAME = "basereward_packed"
 
 Span = tuple[int, int]  # [start, stop) of rows
+Path = tuple[Span, ...]  # in order of their tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Segments:
     """Who sees whom. The last span of a path is the queries' own, or ends with its one query."""
 
     queries: tuple[Span, ...]  # in row order, without gaps
-    paths: tuple[tuple[Span, ...], ...]  # rows of the keys, in order of their tokens
+    paths: tuple[Path, ...]  # rows of the keys
 
     def pairs(self) -> int:
         """(query, key) pairs that are not masked."""
@@ -40,7 +41,7 @@ class PrefixRows:
     """Keys and values from outside the row, and those of the row that are to be kept."""
 
     known: Sequence[Sequence[LayerRows]] = ()  # [prefix][layer]; they follow the row's own
-    keep: tuple[tuple[Span, ...], ...] = ()  # rows to copy out, prefix by prefix
+    keep: tuple[Path, ...] = ()  # rows to copy out, prefix by prefix
     kept: list[list[LayerRows]] = field(default_factory=list)  # [layer][prefix]
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> LayerRows:
@@ -136,7 +137,7 @@ def agrees(
     """Whether another plan gives, up to rounding, what `plan_sdpa` gives in float32; no, if it fails."""
     generator = torch.Generator(device).manual_seed(1)
     q, k, v = (
-        torch.randn(1, heads, 9, 64, device=device, dtype=dtype, generator=generator)
+        torch.randn(1, heads, 700, 64, device=device, dtype=dtype, generator=generator)
         for heads in (4, 2, 2)
     )
     for segments in _PROBES:
@@ -151,9 +152,14 @@ def agrees(
     return True
 
 
+_CONTEXT = (0, 80)
 _PROBES = (
-    Segments(((0, 5), (5, 8), (8, 9)), (((0, 5),), ((0, 5), (5, 8)), ((0, 5), (8, 9)))),
-    Segments(((0, 1), (1, 2)), (((0, 5),), ((0, 5), (5, 8)))),  # pooled tokens alone
+    Segments(
+        (_CONTEXT, (80, 83), (83, 84)),
+        ((_CONTEXT,), (_CONTEXT, (80, 83)), (_CONTEXT, (83, 84))),
+    ),
+    Segments(((0, 1), (1, 2)), ((_CONTEXT,), (_CONTEXT, (80, 83)))),  # pooled tokens alone
+    Segments(((0, 700),), (((0, 700),),)),  # more keys than kernels take at once
 )
 
 
@@ -165,6 +171,6 @@ def _lower_right(queries: int, keys: int, device: torch.device) -> Tensor | None
     return mask.tril(keys - queries)
 
 
-def rows(tensor: Tensor, path: tuple[Span, ...]) -> Tensor:
+def rows(tensor: Tensor, path: Path) -> Tensor:
     parts = [tensor[:, :, start:stop] for start, stop in path]
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)

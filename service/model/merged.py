@@ -1,35 +1,56 @@
-"""Ragged attention on a CPU in few calls: all queries below a stretch see it at once, and results are merged.
+"""Ragged attention on a CPU in few calls, each over a part of what its queries see; results are merged.
 
 A softmax over some keys and one over others, weighted by their sums of exponentials, are the softmax over
 both. Siblings' queries over their common context are then one call in place of one each, and no keys of it are
-copied. Calls too small to be worth one each are made together, padded to one length.
+copied for each. All heads that share keys are rows of one product. Calls too small to be worth one each are made
+together, padded to one length.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
 
-from service.model.attention import Attend, Segments, Span, agrees
+from service.model.attention import Attend, Path, Segments, Span, agrees
 
 _CLOSE = 1e-5
+_FEW = 64  # tokens: seen beside others at less cost than merged with them
+_LONG = 768  # tokens of a stretch: masks over more would be large
+_ROWS = 800  # of a call with a mask, one a query and head: fewer are slow, of more more is masked
 _SHORT = 32  # tokens; padding up to here costs nothing
-_SMALL = 2**14  # pairs of queries and keys that take no longer than a call does by itself
-_PADDED_SMALL, _PADDED = 2.0, 1.25  # the longest of a batch, in lengths of its shortest
+_SMALL = 2**13  # pairs of queries and keys that take no longer than a call does by itself
+_PADDED = 2.0  # the longest of a batch of such calls, in lengths of its shortest
 
 Rows = slice | Tensor
 
 
 @dataclass(frozen=True, slots=True)
+class Heads:
+    """Of the model."""
+
+    sharing: int  # query heads to a head of keys
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """Queries that see the same keys: all of them, or, where these are their own, those up to themselves."""
+    """Queries over the keys of some spans: all see all, or those at the end see those up to themselves."""
 
     queries: Span
-    keys: Span
+    keys: Path
     causal: bool
+
+    @property
+    def num_queries(self) -> int:
+        return _length(self.queries)
+
+    @property
+    def num_keys(self) -> int:
+        return _tokens(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +58,63 @@ class Batch:
     """Blocks of about one size in one call. Padding, right of the shorter ones, is their last row again."""
 
     blocks: int
-    causal: bool
     queries: Rows  # of block after block
     keys: Rows
-    unseen: Tensor | None  # [blocks, 1, 1, keys] padding, unless causal queries see none anyway
+    mask: Tensor | None  # [blocks or 1, 1, queries * sharing or 1, keys], 0 or -inf
     to: Rows  # of the queries; those of padding go to a row of their own, after all others
 
 
-def own_blocks(segments: Segments) -> list[Block]:
-    """Each segment over the last stretch of its path."""
+def in_parts(path: Path) -> list[Path]:
+    """What a stretch sees, in parts that are worth a call each; the stretch is the end of the last one."""
+    found: list[Path] = []
+    part: Path = ()
+    for span in path[:-1]:
+        part = (*part, span)
+        if _tokens(part) > _FEW:
+            found.append(part)
+            part = ()
+    return [*found, (*part, path[-1])]
+
+
+def in_pieces(segments: Segments) -> Segments:
+    """Each long stretch as several, of about one length, which see those before them."""
+    queries: list[Span] = []
+    paths: list[Path] = []
+    for span, path in zip(segments.queries, segments.paths, strict=True):
+        if _length(span) <= _LONG:
+            queries.append(span)
+            paths.append(path)
+            continue
+        start, stop = span
+        size = math.ceil(_length(span) / math.ceil(_length(span) / _LONG))
+        for begin in range(start, stop, size):
+            piece = (begin, min(begin + size, stop))
+            before = ((start, begin),) if begin > start else ()
+            queries.append(piece)
+            paths.append((*path[:-1], *before, piece))
+    return Segments(tuple(queries), tuple(paths))
+
+
+def own_blocks(segments: Segments, most: int) -> list[Block]:
+    """Each segment over the last part of its path, in blocks of at most so many queries."""
     found = []
     for queries, path in zip(segments.queries, segments.paths, strict=True):
-        alone = _length(queries) == 1  # at the end of its path: it sees all of it
-        assert alone or queries == path[-1]
-        found.append(Block(queries, path[-1], causal=not alone))
+        *before, own = in_parts(path)[-1]
+        if _length(queries) == 1:  # the last row of its path, whichever row it has itself
+            found.append(Block(queries, (*before, own), causal=True))
+            continue
+        assert queries == own
+        for start in range(*queries, most):
+            stop = min(start + most, own[1])
+            found.append(Block((start, stop), (*before, (own[0], stop)), causal=True))
     return found
 
 
 def shared_blocks(segments: Segments, level: int) -> list[Block]:
-    """What comes before: for each stretch at this place of its paths, neighbours below it at once."""
+    """What comes before: for each part at this place of its paths, neighbours below it at once."""
     found = []
-    seen = [path[level] if level < len(path) - 1 else None for path in segments.paths]
+    parts = [in_parts(path)[:-1] for path in segments.paths]
+    seen = [some[level] if level < len(some) else None for some in parts]
     for keys, run in groupby(zip(seen, segments.queries, strict=True), lambda pair: pair[0]):
         if keys is not None:
             queries = [span for _, span in run]
@@ -65,102 +122,138 @@ def shared_blocks(segments: Segments, level: int) -> list[Block]:
     return found
 
 
-def plan_batches(segments: Segments) -> tuple[list[Batch], list[Batch]]:
+def plan_batches(segments: Segments, heads: Heads) -> tuple[list[Batch], list[Batch]]:
     """What every row sees first, each in one of the batches; and all else that is to be seen.
 
     No batch has a row of queries twice, so that each may be merged in one write.
     """
+    spare, segments = segments.queries[-1][1], in_pieces(segments)
+    own = own_blocks(segments, max(_ROWS // heads.sharing, 1))
     levels = range(max(map(len, segments.paths)) - 1)
-    shared = [shared_blocks(segments, level) for level in levels]
-    spare = segments.queries[-1][1]
-    return _batches([own_blocks(segments)], spare), _batches(shared, spare)
-
-
-def _batches(passes: Sequence[Sequence[Block]], spare: int) -> list[Batch]:
-    return [_batch(blocks, spare) for some in passes for blocks in by_size(some)]
+    shared = (by_size(shared_blocks(segments, level)) for level in levels)
+    first = [_batch(blocks, spare, heads) for blocks in by_size(own)]
+    return first, [_batch(blocks, spare, heads) for blocks in chain.from_iterable(shared)]
 
 
 def by_size(blocks: Sequence[Block]) -> list[list[Block]]:
-    sizes: dict[tuple[bool, float, int, int], list[Block]] = {}
+    """Those of one size together, small ones of about one size."""
+    sizes: dict[tuple[bool, bool, int, int], list[Block]] = {}
     for block in blocks:
-        queries, keys = _length(block.queries), _length(block.keys)
-        padded = _PADDED_SMALL if queries * keys <= _SMALL else _PADDED
-        size = block.causal, padded, _step(queries, padded), _step(keys, padded)
-        sizes.setdefault(size, []).append(block)
+        lengths = block.num_queries, block.num_keys
+        if small := math.prod(lengths) <= _SMALL:
+            lengths = _step(lengths[0]), _step(lengths[1])
+        sizes.setdefault((small, block.causal, *lengths), []).append(block)
     return list(sizes.values())
+
+
+def _step(length: int) -> int:
+    return math.ceil(math.log(max(length, _SHORT) / _SHORT, _PADDED))
 
 
 def _length(span: Span) -> int:
     return span[1] - span[0]
 
 
-def _step(length: int, padded: float) -> int:
-    return math.ceil(math.log(max(length, _SHORT) / _SHORT, padded))
+def _tokens(path: Path) -> int:
+    return sum(map(_length, path))
 
 
-def _batch(blocks: Sequence[Block], spare: int) -> Batch:
-    first = blocks[0]
+def _batch(blocks: Sequence[Block], spare: int, heads: Heads) -> Batch:
+    first, mask = blocks[0], _mask(blocks, heads)
     if len(blocks) == 1:
         here = slice(*first.queries)
-        return Batch(1, first.causal, here, slice(*first.keys), None, here)
-    queries, padding = _padded([block.queries for block in blocks])
-    keys, unseen = _padded([block.keys for block in blocks])
-    return Batch(
-        len(blocks),
-        first.causal,
-        queries.flatten(),
-        keys.flatten(),
-        unseen[:, None, None] if unseen.any() and not first.causal else None,
-        queries.masked_fill(padding, spare).flatten(),
-    )
+        return Batch(1, here, _rows(first.keys), mask, here)
+    queries, padding = _padded([(block.queries,) for block in blocks])
+    keys, _ = _padded([block.keys for block in blocks])
+    to = queries.masked_fill(padding, spare)
+    return Batch(len(blocks), queries.flatten(), keys.flatten(), mask, to.flatten())
 
 
-def _padded(spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
-    """Their rows, and which are padding: [spans, longest] each."""
-    starts, stops = torch.tensor(spans).unsqueeze(2).unbind(1)
-    rows = starts + torch.arange(max(map(_length, spans)))
-    return torch.minimum(rows, stops - 1), rows >= stops
+def _mask(blocks: Sequence[Block], heads: Heads) -> Tensor | None:
+    """Hides from a query the keys after it, and padding."""
+    causal, keys = blocks[0].causal, torch.tensor([block.num_keys for block in blocks])
+    lengths = torch.tensor([block.num_queries for block in blocks])
+    rows = torch.arange(int(lengths.max()) if causal else 1)
+    last = (keys - (lengths if causal else 1)).unsqueeze(1) + rows  # the key that each one sees last
+    if (last == last[0]).all():
+        last = last[:1]
+    unseen = torch.arange(int(keys.max())) > last.unsqueeze(2)
+    if not unseen.any():
+        return None
+    mask = torch.zeros(unseen.shape, dtype=heads.dtype).masked_fill_(unseen, -math.inf)
+    return mask.repeat_interleave(heads.sharing if causal else 1, 1).unsqueeze(1)
 
 
-def plan_merged(segments: Segments) -> Attend:
-    """Equal to `plan_sdpa`; for devices and types with which `merging_works()`."""
-    (first, others), rows = plan_batches(segments), segments.queries[-1][1]
+def _padded(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """Their rows, and which are padding: [paths, longest] each."""
+    lengths = torch.tensor([_tokens(path) for path in paths]).unsqueeze(1)
+    starts = lengths.cumsum(0) - lengths
+    at = torch.arange(int(lengths.max()))
+    return _indices(chain.from_iterable(paths))[starts + at.minimum(lengths - 1)], at >= lengths
+
+
+def _rows(path: Path) -> Rows:
+    return slice(*path[0]) if len(path) == 1 else _indices(path)
+
+
+def _indices(spans: Iterable[Span]) -> Tensor:
+    return torch.cat([torch.arange(*span) for span in spans])
+
+
+def plan_merged(segments: Segments, heads: Heads) -> Attend:
+    """Equal to `plan_sdpa`; where `find_merged()` finds that it is."""
+    (first, others), rows = plan_batches(segments, heads), segments.queries[-1][1]
 
     def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [rows, heads, dim]
+        k, v = (x[0].transpose(0, 1) for x in (key, value))  # [rows, kv heads, dim]
+        q = query[0].transpose(0, 1).unflatten(1, (k.shape[1], -1))  # [rows, kv heads, sharing, dim]
         out = q.new_empty(rows + 1, *q.shape[1:])
-        total = q.new_empty(out.shape[:2])  # the logs of the sums of exponentials so far
+        total = q.new_empty(out.shape[:3])  # the logs of the sums of exponentials so far
         for batch in first:
             out[batch.to], total[batch.to] = _flash(q, k, v, batch, scale)
         for batch in others:
-            to, (more, its_total) = batch.to, _flash(q, k, v, batch, scale)
-            share = torch.sigmoid(its_total - total[to]).unsqueeze(-1)
-            out[to] = torch.lerp(out[to], more, share)
-            total[to] = torch.logaddexp(total[to], its_total)
-        return out[:rows]
+            _merge(out, total, batch.to, *_flash(q, k, v, batch, scale))
+        return out[:rows].flatten(1, 2)
 
     return attend
+
+
+def _merge(out: Tensor, total: Tensor, to: Rows, more: Tensor, its_total: Tensor) -> None:
+    seen, so_far = out[to], total[to]
+    seen.lerp_(more, torch.sigmoid(its_total - so_far).unsqueeze(-1))
+    total[to] = torch.logaddexp(so_far, its_total)
+    if isinstance(to, Tensor):  # what it selects is a copy
+        out[to] = seen
 
 
 def _flash(
     query: Tensor, key: Tensor, value: Tensor, batch: Batch, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Of all rows, [rows, heads, dim] each: [queries, heads, dim], and the logs of their sums of exponentials."""
-    mask = None
-    if batch.unseen is not None:
-        mask = query.new_zeros(batch.unseen.shape).masked_fill_(batch.unseen, -math.inf)
-    at = batch.keys
-    q, k, v = (
-        x.reshape(batch.blocks, -1, *x.shape[1:]).transpose(1, 2)
-        for x in (query[batch.queries], key[at], value[at])
+    """Of all rows: [queries, kv heads, sharing, dim], and the logs of their sums of exponentials."""
+    blocks, (_, kv_heads, sharing, dim) = batch.blocks, query.shape
+    q = query[batch.queries].view(blocks, -1, kv_heads, sharing, dim).transpose(1, 2)
+    k, v = (
+        x.reshape(blocks, -1, kv_heads, dim).transpose(1, 2)
+        for x in (key[batch.keys], value[batch.keys])
     )
     out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default(
-        q, k, v, 0.0, batch.causal, attn_mask=mask, scale=scale
+        q.flatten(2, 3), k, v, 0.0, attn_mask=batch.mask, scale=scale
     )
-    return out.transpose(1, 2).flatten(0, 1), total.transpose(1, 2).flatten(0, 1)
+    return _by_query(out, sharing), _by_query(total, sharing)
 
 
-def merging_works(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether there is the operator, which has no public name, and it gives what SDPA gives."""
-    exact = dtype in (torch.float32, torch.float64)  # a narrow one would be rounded at each merge
-    return device.type == "cpu" and exact and agrees(plan_merged, device, dtype, _CLOSE)
+def _by_query(x: Tensor, sharing: int) -> Tensor:
+    """[blocks, kv heads, queries * sharing, …] to [blocks * queries, kv heads, sharing, …]."""
+    return x.unflatten(2, (-1, sharing)).transpose(1, 2).flatten(0, 1)
+
+
+def find_merged(
+    device: torch.device, dtype: torch.dtype, sharing: int
+) -> Callable[[Segments], Attend] | None:
+    """`plan_merged`, if there is the operator, which has no public name, and it gives what SDPA gives."""
+    if device.type != "cpu" or dtype not in (torch.float32, torch.float64):
+        return None  # a narrow type would be rounded at each merge
+    probe = partial(plan_merged, heads=Heads(2, dtype))
+    if not agrees(probe, device, dtype, _CLOSE):
+        return None
+    return partial(plan_merged, heads=Heads(sharing, dtype))

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers.models.qwen2_vl import modeling_qwen2_vl
 
 from service.core import Patches
-from service.model.attention import Attend, Packing, PrefixRows, Segments, Span, install, plan_sdpa
+from service.model.attention import Attend, Packing, Path, PrefixRows, Segments, install, plan_sdpa
 from service.model.banks import Banks, Feature, Key, Prefix
 from service.model.head import RewardHead
-from service.model.merged import merging_works, plan_merged
+from service.model.merged import find_merged
 from service.model.pixels import PixelShape
 from service.model.row import Member, Row, build_row, context_spans
 from service.model.transfer import Ready, Transfer
@@ -39,7 +39,7 @@ class PackedStep:
     unencoded: tuple[Feature, ...]  # in the plan's order
     patches: int  # of theirs
     known: tuple[Prefix, ...]
-    keep: tuple[tuple[Key, Prefix, tuple[Span, ...]], ...]
+    keep: tuple[tuple[Key, Prefix, Path], ...]
 
 
 class PackedPass:
@@ -54,7 +54,9 @@ class PackedPass:
         self._banks = banks
         self._device = device
         self._varlen = find_varlen(device, self._text.dtype)
-        self._merges = merging_works(device, self._text.dtype)
+        config = self._text.config
+        sharing = config.num_attention_heads // config.num_key_value_heads
+        self._merged = find_merged(device, self._text.dtype, sharing)
         self._transfer = Transfer(device)
         self._tower = VisionTower(backbone.visual, shape, self._varlen, self._transfer)
         install(self._text)
@@ -162,7 +164,7 @@ class PackedPass:
 
     def _keep(
         self, members: Sequence[Member], row: Row, known: dict[Key, Prefix]
-    ) -> tuple[tuple[Key, Prefix, tuple[Span, ...]], ...]:
+    ) -> tuple[tuple[Key, Prefix, Path], ...]:
         """Contexts that this step computes and the bank has room for."""
         bank, kept = self._banks.prefixes, []
         if bank.max_bytes == 0:
@@ -178,8 +180,8 @@ class PackedPass:
     def _plan(self, segments: Segments) -> Attend:
         if self._varlen is not None:
             return self._varlen.plan(segments, self._transfer.to_device)
-        if self._merges:
-            return plan_merged(segments)
+        if self._merged is not None:
+            return self._merged(segments)
         return plan_sdpa(segments, self._device)
 
     def _on(self, array: Any) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core import Example, Patches
-from service.model.attention import Segments, Span
+from service.model.attention import Path, Segments, Span
 from service.model.banks import Key
 from service.model.courtesy import courteous
 from service.model.encoding import Encoded
@@ -52,7 +52,7 @@ class Row:
     pooled: (
         Segments  # one query each, in a row of their own: the last tokens of the distinct sequences
     )
-    paths: list[tuple[Span, ...]]  # member → all of its rows
+    paths: list[Path]  # member → all of its rows
     answers: list[int]  # member → which of the pooled
     computed: list[int]  # member → tokens that are computed on its account
 
@@ -192,7 +192,7 @@ def _pooled(
     return Segments(queries, tuple(map(spans, ends.values()))), answers
 
 
-def context_spans(members: Sequence[Member], row: Row) -> dict[Key, tuple[Span, ...]]:
+def context_spans(members: Sequence[Member], row: Row) -> dict[Key, Path]:
     """The rows of every context in the step."""
     return {
         member.context: _first(path, member.example.prefix_tokens)
@@ -201,12 +201,12 @@ def context_spans(members: Sequence[Member], row: Row) -> dict[Key, tuple[Span, 
     }
 
 
-def spans(stretch: Stretch) -> tuple[Span, ...]:
+def spans(stretch: Stretch) -> Path:
     """The rows of a sequence down to a stretch, stretch by stretch."""
     return tuple((part.row, part.row + part.length) for part in stretch.path())
 
 
-def _first(path: Sequence[Span], tokens: int) -> tuple[Span, ...]:
+def _first(path: Path, tokens: int) -> Path:
     """The part of a path that holds its first `tokens` tokens."""
     cut: list[Span] = []
     for start, stop in path:

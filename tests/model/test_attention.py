@@ -1,6 +1,6 @@
 """Ragged attention equals one dense softmax, on every path there is; kernels are believed only after a comparison."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 import torch
@@ -9,11 +9,21 @@ from hypothesis import strategies as st
 
 from service.model import merged
 from service.model.attention import Segments, plan_sdpa
-from service.model.merged import Block, merging_works, plan_batches, plan_merged, shared_blocks
+from service.model.merged import (
+    Block,
+    Heads,
+    find_merged,
+    in_parts,
+    in_pieces,
+    own_blocks,
+    plan_batches,
+    shared_blocks,
+)
 from service.model.varlen import read_signature
 
 HEADS, KV_HEADS, DIM = 4, 2, 8
 CPU = torch.device("cpu")
+DOUBLE = Heads(HEADS // KV_HEADS, torch.float64)
 
 
 @st.composite
@@ -52,6 +62,10 @@ def dense(query, key, value, segments, scale):
     return out
 
 
+def plan_merged(segments):
+    return merged.plan_merged(segments, DOUBLE)
+
+
 @settings(deadline=None)
 @given(trees(), st.sampled_from([lambda s: plan_sdpa(s, CPU), plan_merged]))
 def test_a_cpu_plan_is_dense_attention(segments, plan):
@@ -76,7 +90,58 @@ def test_so_is_a_merged_plan_of_pooled_tokens(segments, data):
     assert (plan_merged(pooled)(q, k, v, 0.3) - dense(q, k, v, pooled, 0.3)).abs().max() < 1e-12
 
 
-def test_siblings_see_what_they_share_in_one_call():
+@settings(deadline=None)
+@given(trees(), st.integers(1, 12), st.integers(2, 30), st.integers(1, 20))
+def test_so_it_is_however_a_path_is_cut(segments, few, long, rows):
+    q, k, v = tensors(segments.queries[-1][1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merged, "_FEW", few)
+        patch.setattr(merged, "_LONG", long)
+        patch.setattr(merged, "_ROWS", rows)
+        ours = plan_merged(segments)(q, k, v, 0.3)
+    assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("lengths", [(700,), (14, 700), (600, 601), (1600, 90, 90, 530)])
+def test_so_it_is_where_the_operator_takes_keys_in_several_blocks(lengths):
+    """It takes 512 keys at once; some queries of a block with a mask see none of the last of them."""
+    stops = list(accumulate(lengths))
+    first, *others = pairwise([0, *stops])
+    segments = Segments((first, *others), ((first,), *((first, here) for here in others)))
+    q, k, v = tensors(stops[-1])
+    ours = plan_merged(segments)(q, k, v, 0.3)
+    assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
+
+
+def test_few_tokens_are_seen_beside_others_and_many_by_themselves():
+    few, many, more, own = (0, 14), (14, 1114), (1114, 1120), (1120, 1125)
+    assert in_parts((few, many, more, own)) == [(few, many), (more, own)]
+    assert in_parts(((0, 30), (30, 60), (60, 64), own)) == [((0, 30), (30, 60), (60, 64), own)]
+    assert in_parts(((0, 30), (30, 60), (60, 65), own)) == [((0, 30), (30, 60), (60, 65)), (own,)]
+
+
+def test_a_long_stretch_is_cut_into_pieces_that_see_each_other():
+    context, here = (0, 10), (10, 1610)
+    cut = in_pieces(Segments((context, here), ((context,), (context, here))))
+    assert cut.queries == (context, (10, 544), (544, 1078), (1078, 1610))
+    assert cut.paths[3] == (context, (10, 1078), (1078, 1610))
+    assert cut.pairs() == Segments((context, here), ((context,), (context, here))).pairs()
+
+
+def test_no_call_has_more_rows_than_are_worth_a_mask():
+    context, here, last = (0, 10), (10, 40), (40, 41)
+    segments = Segments((context, here, last), ((context,), (context, here), (context, last)))
+    assert own_blocks(segments, 12) == [
+        Block(context, (context,), causal=True),
+        Block((10, 22), (context, (10, 22)), causal=True),
+        Block((22, 34), (context, (10, 34)), causal=True),
+        Block((34, 40), (context, here), causal=True),
+        Block(last, (context, last), causal=True),
+    ]
+
+
+def test_siblings_see_what_they_share_in_one_call(monkeypatch):
+    monkeypatch.setattr(merged, "_FEW", 2)
     context, shared = (0, 9), (9, 12)
     segments = Segments(
         (context, shared, (12, 14), (14, 15), (15, 20), (20, 22)),
@@ -90,8 +155,8 @@ def test_siblings_see_what_they_share_in_one_call():
         ),
     )
     assert [*shared_blocks(segments, 0), *shared_blocks(segments, 1)] == [
-        Block((9, 20), context, causal=False),
-        Block((12, 15), shared, causal=False),
+        Block((9, 20), (context,), causal=False),
+        Block((12, 15), (shared,), causal=False),
     ]
 
 
@@ -113,15 +178,15 @@ def forest(contexts, siblings):
 @pytest.mark.parametrize(
     ("contexts", "siblings", "calls"),
     [
-        ([33, 41, 64], [20, 32, 9, 30], 3),  # all contexts, all siblings, all of these over those
-        ([33, 65], [20, 32], 5),
-        ([300, 310, 370], [4, 5], 3),
-        ([300, 380], [4, 5], 4),  # padding of over a quarter is for what is small
+        ([70, 80, 90], [20, 32, 9, 30], 3),  # all contexts, all siblings, all of these over those
+        ([70, 130], [20, 32], 5),  # padding to twice the length, and only what is small
+        ([300, 300], [4, 5], 3),
+        ([20, 30, 31], [20, 32, 9, 30], 2),  # few tokens of context are seen with their own
     ],
 )
 def test_calls_of_about_one_size_are_made_together(contexts, siblings, calls):
     segments = forest(contexts, siblings)
-    assert sum(map(len, plan_batches(segments))) == calls
+    assert sum(map(len, plan_batches(segments, DOUBLE))) == calls
     q, k, v = tensors(segments.queries[-1][1])
     ours = plan_merged(segments)(q, k, v, 0.3)
     assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
@@ -138,18 +203,18 @@ def test_merging_holds_where_one_part_has_all_the_weight(extreme):
 
 
 def test_merging_is_left_out_where_it_does_not_work(monkeypatch):
-    assert merging_works(CPU, torch.float32)
-    assert merging_works(CPU, torch.float64)
-    assert not merging_works(CPU, torch.bfloat16)
+    assert find_merged(CPU, torch.float32, 5)
+    assert find_merged(CPU, torch.float64, 5)
+    assert not find_merged(CPU, torch.bfloat16, 5)
     flash = merged._flash
     monkeypatch.setattr(merged, "_flash", lambda *args: (flash(*args)[0], 2 * flash(*args)[1]))
-    assert not merging_works(CPU, torch.float32)
+    assert not find_merged(CPU, torch.float32, 5)
 
     def missing(*_):
         raise AttributeError("'_OpNamespace' 'aten' object has no attribute '_scaled_dot_product'")
 
     monkeypatch.setattr(merged, "_flash", missing)
-    assert not merging_works(CPU, torch.float32)
+    assert not find_merged(CPU, torch.float32, 5)
 
 
 def new_kernel(
