@@ -122,6 +122,21 @@ def block_by_rows(block: Any, rows: int = ROWS) -> LayerByRows:
     return LayerByRows(parts, rows)
 
 
+class ByRows(nn.Module):
+    """Around a module that makes a row of each `unit` rows, whatever the others are."""
+
+    def __init__(self, module: nn.Module, rows: int = ROWS, unit: int = 1) -> None:
+        super().__init__()
+        self._module, self._rows, self._unit = prepack(module), rows, unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [n * unit, …] to [n, …]."""
+        parts = alike(len(x) // self._unit, self._rows)
+        return torch.cat(
+            [self._module(x[p.start * self._unit : p.stop * self._unit]) for p in parts]
+        )
+
+
 def alike(count: int, most: int) -> Iterator[slice]:
     """Rows in parts of at most `most`, about equal: a product of a few would be padded, and slow."""
     parts = -(-count // most)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import SiLUActivation
 
-from service.model.by_rows import ROWS, DecoderByRows, block_by_rows
+from service.model.by_rows import ROWS, ByRows, DecoderByRows, block_by_rows
 
 EXACT = (torch.float32, torch.float64)  # a narrow type is rounded where the stock layers round it
 
@@ -37,3 +37,5 @@ def speed_up(backbone: Any, device: torch.device, rows: int = ROWS) -> None:
             decoder[i] = DecoderByRows(layer, rows)
         for i, block in enumerate(tower):
             tower[i] = block_by_rows(block, rows)
+        unit = backbone.visual.spatial_merge_size**2
+        backbone.visual.merger = ByRows(backbone.visual.merger, rows, unit)

@@ -26,15 +26,21 @@ class PrepackedLinear(nn.Module):
         return out[:count]
 
 
+def as_linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """weight: [outputs, inputs]."""
+    outputs, inputs = weight.shape
+    made = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+    made.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return made
+
+
 def joined(*linears: nn.Linear) -> nn.Linear:
     """Their outputs side by side, for one input."""
-    first = linears[0]
-    outputs = sum(linear.out_features for linear in linears)
-    made = nn.Linear(first.in_features, outputs, bias=first.bias is not None, device="meta")
-    made.weight = _fixed(torch.cat([linear.weight for linear in linears]))
-    if first.bias is not None:
-        made.bias = _fixed(torch.cat([linear.bias for linear in linears]))
-    return made
+    weight = torch.cat(tuple(part.weight for part in linears))
+    biases = tuple(part.bias for part in linears)
+    return as_linear(weight, None if biases[0] is None else torch.cat(biases))
 
 
 def prepacked(linear: nn.Linear) -> nn.Module:
@@ -49,19 +55,15 @@ def prepack(module: Any) -> Any:
     return module
 
 
-def _fixed(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value, requires_grad=False)
-
-
 @cache
 def _works(device: torch.device, dtype: torch.dtype) -> bool:
     """These operators have no public name: they are used where they are there and give what `linear` gives."""
     if device.type != "cpu" or dtype != torch.float32:
         return False
-    linear, x = nn.Linear(48, 80), torch.randn(5, 48)
+    stock, x = nn.Linear(48, 80), torch.randn(5, 48)
     with torch.inference_mode():
         try:
-            fast = PrepackedLinear(linear)(x)
+            fast = PrepackedLinear(stock)(x)
         except (AttributeError, RuntimeError, TypeError):
             return False
-        return torch.allclose(fast, linear(x), atol=1e-5)
+        return torch.allclose(fast, stock(x), atol=1e-5)

@@ -173,8 +173,8 @@ def _mask(blocks: Sequence[Block], heads: Heads) -> Tensor | None:
     """Hides from a query the keys after it, and padding."""
     causal, keys = blocks[0].causal, torch.tensor([block.num_keys for block in blocks])
     lengths = torch.tensor([block.num_queries for block in blocks])
-    rows = torch.arange(int(lengths.max()) if causal else 1)
-    last = (keys - (lengths if causal else 1)).unsqueeze(1) + rows  # the key that each one sees last
+    first, queries = (keys - lengths, int(lengths.max())) if causal else (keys - 1, 1)
+    last = first.unsqueeze(1) + torch.arange(queries)  # the key that each query sees last
     if (last == last[0]).all():
         last = last[:1]
     unseen = torch.arange(int(keys.max())) > last.unsqueeze(2)
@@ -206,7 +206,8 @@ def plan_merged(segments: Segments, heads: Heads) -> Attend:
 
     def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         k, v = (x[0].transpose(0, 1) for x in (key, value))  # [rows, kv heads, dim]
-        q = query[0].transpose(0, 1).unflatten(1, (k.shape[1], -1))  # [rows, kv heads, sharing, dim]
+        q = query[0].transpose(0, 1)
+        q = q.view(len(q), k.shape[1], -1, q.shape[-1])  # [rows, kv heads, sharing, dim]
         out = q.new_empty(rows + 1, *q.shape[1:])
         total = q.new_empty(out.shape[:3])  # the logs of the sums of exponentials so far
         for batch in first:
@@ -244,7 +245,7 @@ def _flash(
 
 def _by_query(x: Tensor, sharing: int) -> Tensor:
     """[blocks, kv heads, queries * sharing, …] to [blocks * queries, kv heads, sharing, …]."""
-    return x.unflatten(2, (-1, sharing)).transpose(1, 2).flatten(0, 1)
+    return x.view(*x.shape[:2], -1, sharing, *x.shape[3:]).transpose(1, 2).flatten(0, 1)
 
 
 def find_merged(

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_vl import modeling_qwen2_vl
 
 from service.core import Patches
-from service.model.by_rows import AttendRows, LayerByRows, Rope
+from service.model.by_rows import AttendRows, ByRows, LayerByRows, Rope
+from service.model.linear import as_linear
 from service.model.pixels import PixelShape, normalise
 from service.model.transfer import Transfer
 from service.model.varlen import Ragged, Varlen
@@ -37,6 +38,22 @@ class VisionPlan:
     tokens: tuple[int, ...]  # visual tokens of each picture
 
 
+class Embedding(nn.Module):
+    """Patches in bytes, as the tower takes them: a still picture's frames are equal, so their weights are summed."""
+
+    def __init__(self, weight: Tensor, shape: PixelShape) -> None:
+        """weight: [width, 3, temporal, patch, patch] of the stock convolution over both frames."""
+        super().__init__()
+        self._shape = shape
+        self._precision = torch.promote_types(weight.dtype, torch.float32)
+        self.linear = as_linear(weight.to(self._precision).sum(2).flatten(1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [P, 3 * patch²] to [P, width], in float32 at least."""
+        embedded: Tensor = self.linear(normalise(pixels, self._shape, self._precision))
+        return embedded
+
+
 class VisionTower:
     def __init__(
         self, visual: Any, shape: PixelShape, varlen: Varlen | None, transfer: Transfer
@@ -45,10 +62,8 @@ class VisionTower:
         self._shape = shape
         self._varlen = varlen
         self._transfer = transfer
-        weight = visual.patch_embed.proj.weight  # [width, 3, temporal, patch, patch]
-        self._precision = torch.promote_types(weight.dtype, torch.float32)
-        # A still picture's frames are equal: one product with the sum of the frames' weights.
-        self._embed = weight.to(self._precision).sum(2).flatten(1).T.contiguous()
+        embed = Embedding(visual.patch_embed.proj.weight, shape)
+        self._embed = ByRows(embed) if transfer.device.type == "cpu" else embed
         side = getattr(visual.config, "window_size", 0) // shape.factor  # units
         self._side = side or None  # Qwen2-VL: no windows
         whole = range(len(visual.blocks)) if side == 0 else visual.fullatt_block_indexes
@@ -81,9 +96,8 @@ class VisionTower:
     def features(self, plan: VisionPlan) -> Tensor:
         """Visual tokens of all pictures, picture by picture: [V, hidden of the language model]."""
         visual, unit = self._visual, self._shape.merge**2
-        pixels = normalise(plan.pixels, self._shape, self._precision)
-        x = (pixels @ self._embed).to(visual.dtype)  # [P, width]
-        x = x.view(len(plan.order), unit, -1)[plan.order].reshape(len(pixels), -1)
+        x = self._embed(plan.pixels).to(visual.dtype)  # [P, width]
+        x = x.view(len(plan.order), unit, -1)[plan.order].flatten(0, 1)
         rope = visual.rotary_pos_emb(x, plan.positions)
         for i, block in enumerate(visual.blocks):
             run = block if isinstance(block, LayerByRows) else partial(_stock_block, block)

@@ -11,7 +11,7 @@ from torch import nn
 
 from service.model import backbone as backbones
 from service.model import linear
-from service.model.by_rows import alike
+from service.model.by_rows import ByRows, alike
 from service.model.kernels import speed_up
 from service.model.linear import ROW_STEP, PrepackedLinear, joined, prepack, prepacked
 from tests.model.scoring import load
@@ -30,6 +30,16 @@ def test_parts_are_all_rows_once_and_about_equal(count, steps):
     assert all(size % ROW_STEP == 0 for size in sizes[:-1])  # few different numbers of rows
     assert all(0 < size <= most for size in sizes)
     assert not sizes or sizes[0] - count / len(sizes) < ROW_STEP
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("units", [1, 63, 64, 65, 200])
+def test_a_module_by_rows_is_the_module(units):
+    """One that makes a row of every four, as the merger of the tower does."""
+    stock = nn.Sequential(nn.Unflatten(0, (-1, 4)), nn.Flatten(1), nn.Linear(24, 7))
+    x = torch.randn(units * 4, 6)
+    expected = stock(x)
+    assert torch.allclose(ByRows(stock, ROW_STEP, 4)(x), expected, atol=1e-5)
 
 
 @torch.inference_mode()
