@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from service.model.attention import Attend, Path, Segments, Span, agrees
@@ -125,7 +127,8 @@ def shared_blocks(segments: Segments, level: int) -> list[Block]:
 def plan_batches(segments: Segments, heads: Heads) -> tuple[list[Batch], list[Batch]]:
     """What every row sees first, each in one of the batches; and all else that is to be seen.
 
-    No batch has a row of queries twice, so that each may be merged in one write.
+    No batch has a row of queries twice, so that each may be merged in one write. Without an operator of torch:
+    it runs beside a step, in a thread that must not come to have helpers (`in_own_thread` of the app says why).
     """
     spare, segments = segments.queries[-1][1], in_pieces(segments)
     own = own_blocks(segments, max(_ROWS // heads.sharing, 1))
@@ -165,39 +168,44 @@ def _batch(blocks: Sequence[Block], spare: int, heads: Heads) -> Batch:
         return Batch(1, here, _rows(first.keys), mask, here)
     queries, padding = _padded([(block.queries,) for block in blocks])
     keys, _ = _padded([block.keys for block in blocks])
-    to = queries.masked_fill(padding, spare)
-    return Batch(len(blocks), queries.flatten(), keys.flatten(), mask, to.flatten())
+    to = np.where(padding, spare, queries)
+    return Batch(len(blocks), _flat(queries), _flat(keys), mask, _flat(to))
 
 
 def _mask(blocks: Sequence[Block], heads: Heads) -> Tensor | None:
     """Hides from a query the keys after it, and padding."""
-    causal, keys = blocks[0].causal, torch.tensor([block.num_keys for block in blocks])
-    lengths = torch.tensor([block.num_queries for block in blocks])
-    first, queries = (keys - lengths, int(lengths.max())) if causal else (keys - 1, 1)
-    last = first.unsqueeze(1) + torch.arange(queries)  # the key that each query sees last
+    causal, keys = blocks[0].causal, np.array([block.num_keys for block in blocks])
+    lengths = np.array([block.num_queries for block in blocks])
+    first, queries = (keys - lengths, lengths.max()) if causal else (keys - 1, 1)
+    last = first[:, None] + np.arange(queries)  # the key that each query sees last
     if (last == last[0]).all():
         last = last[:1]
-    unseen = torch.arange(int(keys.max())) > last.unsqueeze(2)
+    unseen = np.arange(keys.max()) > last[..., None]
     if not unseen.any():
         return None
-    mask = torch.zeros(unseen.shape, dtype=heads.dtype).masked_fill_(unseen, -math.inf)
-    return mask.repeat_interleave(heads.sharing if causal else 1, 1).unsqueeze(1)
+    dtype = np.float64 if heads.dtype == torch.float64 else np.float32
+    mask = np.where(unseen, -np.inf, 0).astype(dtype)
+    return torch.from_numpy(mask.repeat(heads.sharing if causal else 1, 1)[:, None])
 
 
-def _padded(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+def _padded(paths: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Their rows, and which are padding: [paths, longest] each."""
-    lengths = torch.tensor([_tokens(path) for path in paths]).unsqueeze(1)
+    lengths = np.array([[_tokens(path)] for path in paths])
     starts = lengths.cumsum(0) - lengths
-    at = torch.arange(int(lengths.max()))
-    return _indices(chain.from_iterable(paths))[starts + at.minimum(lengths - 1)], at >= lengths
+    at = np.arange(lengths.max())
+    return _indices(chain.from_iterable(paths))[starts + np.minimum(at, lengths - 1)], at >= lengths
 
 
 def _rows(path: Path) -> Rows:
-    return slice(*path[0]) if len(path) == 1 else _indices(path)
+    return slice(*path[0]) if len(path) == 1 else _flat(_indices(path))
 
 
-def _indices(spans: Iterable[Span]) -> Tensor:
-    return torch.cat([torch.arange(*span) for span in spans])
+def _indices(spans: Iterable[Span]) -> NDArray[np.int64]:
+    return np.concatenate([np.arange(*span) for span in spans])
+
+
+def _flat(indices: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(indices.ravel())
 
 
 def plan_merged(segments: Segments, heads: Heads) -> Attend:
