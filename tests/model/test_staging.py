@@ -1,8 +1,8 @@
 """Staging runs beside a step: it must not take the cores that the step's products need."""
 
-import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +17,9 @@ def new_threads(work):
     counts = []
 
     def count():
-        before = len(os.listdir("/proc/self/task"))
+        before = len(list(Path("/proc/self/task").iterdir()))
         work()
-        counts.append(len(os.listdir("/proc/self/task")) - before)
+        counts.append(len(list(Path("/proc/self/task").iterdir())) - before)
 
     thread = threading.Thread(target=count)
     thread.start()
