@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 HOW_SERVED = (
     "Every system is an HTTP server in processes of its own with 2 threads, float32 and the same checkpoint; "
-    "all are up for the whole run, and idle while another is measured.",
+    "all are up for the whole run, and stopped (SIGSTOP) while another is measured.",
     "The load generator is a process of its own on the same cores; its CPU time is in the raw data.",
 )
 

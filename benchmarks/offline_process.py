@@ -28,13 +28,14 @@ class OfflineProcess:
         self._read()
 
     def burst(self, spec: Spec, calls: Sequence[Call]) -> Outcome:  # noqa: ARG002 - Runner's
-        self._child.reset_peak()
         writer = self._child.process.stdin
         assert writer is not None
-        writer.write(json.dumps(dataclasses.asdict(spec)) + "\n")
-        writer.flush()
-        values: dict[str, Any] = json.loads(self._read())
-        return Outcome(**values | {"peak_bytes": self._child.peak_bytes()})
+        with self._child.awake():
+            self._child.reset_peak()
+            writer.write(json.dumps(dataclasses.asdict(spec)) + "\n")
+            writer.flush()
+            values: dict[str, Any] = json.loads(self._read())
+            return Outcome(**values | {"peak_bytes": self._child.peak_bytes()})
 
     def close(self) -> None:
         self._child.stop()

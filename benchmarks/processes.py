@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,6 +37,15 @@ class Child:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it run for as long as it is measured; from then on it takes nothing from others."""
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
     def cpu_s(self) -> float:
         """User and system time of the tree so far, ended children counted."""
         return sum(map(_cpu_s, _tree(self.process.pid)))
@@ -50,15 +60,20 @@ class Child:
 
     def stop(self) -> None:
         if self.alive:
-            os.killpg(self.process.pid, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)
             try:
                 self.process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
+                self._signal(signal.SIGKILL)
                 self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(self.process.pid, number)
 
 
 def _tree(root: int) -> list[int]:

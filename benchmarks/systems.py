@@ -92,11 +92,13 @@ class Served:
         self._child = Child(command, ENV | system.env, logs / f"{system.name}.log")
 
     def burst(self, spec: Spec, calls: Sequence[Call]) -> Outcome:  # noqa: ARG002 - Runner's
-        return self._measured(calls, load.at_once(len(calls)))
+        with self._child.awake():
+            return self._measured(calls, load.at_once(len(calls)))
 
     def poisson(self, calls: Sequence[Call], rate_per_s: float, seed: int) -> Outcome:
         """Calls arrive at random at a mean rate, whether or not others are answered."""
-        return self._measured(calls, load.poisson(len(calls), rate_per_s, seed))
+        with self._child.awake():
+            return self._measured(calls, load.poisson(len(calls), rate_per_s, seed))
 
     def close(self) -> None:
         self._child.stop()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from service.model.attention import Packing
 from service.model.linear import ROW_STEP, joined, prepack, prepacked
 
-ROWS = 512  # a matrix product needs that many to be fast
+ROWS = 768  # a matrix product needs some hundreds to be fast
 
 Rope = tuple[Tensor, Tensor]  # cosines and sines, [n, head dim] each
 
