@@ -6,11 +6,10 @@ copied for each. All heads that share keys are rows of one product. Calls too sm
 together, padded to one length.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain
 
 import numpy as np
 import torch
@@ -18,14 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.model.attention import Attend, Path, Segments, Span, agrees
+from service.model.blocks import Block, by_size, in_pieces, own_blocks, shared_blocks, tokens
 
 _CLOSE = 1e-5
-_FEW = 64  # tokens: seen beside others at less cost than merged with them
-_LONG = 768  # tokens of a stretch: masks over more would be large
 _ROWS = 800  # of a call with a mask, one a query and head: fewer are slow, of more more is masked
-_SHORT = 32  # tokens; padding up to here costs nothing
-_SMALL = 2**13  # pairs of queries and keys that take no longer than a call does by itself
-_PADDED = 2.0  # the longest of a batch of such calls, in lengths of its shortest
 
 Rows = slice | Tensor
 
@@ -39,23 +34,6 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Queries over the keys of some spans: all see all, or those at the end see those up to themselves."""
-
-    queries: Span
-    keys: Path
-    causal: bool
-
-    @property
-    def num_queries(self) -> int:
-        return _length(self.queries)
-
-    @property
-    def num_keys(self) -> int:
-        return _tokens(self.keys)
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """Blocks of about one size in one call. Padding, right of the shorter ones, is their last row again."""
 
@@ -64,64 +42,6 @@ class Batch:
     keys: Rows
     mask: Tensor | None  # [blocks or 1, 1, queries * sharing or 1, keys], 0 or -inf
     to: Rows  # of the queries; those of padding go to a row of their own, after all others
-
-
-def in_parts(path: Path) -> list[Path]:
-    """What a stretch sees, in parts that are worth a call each; the stretch is the end of the last one."""
-    found: list[Path] = []
-    part: Path = ()
-    for span in path[:-1]:
-        part = (*part, span)
-        if _tokens(part) > _FEW:
-            found.append(part)
-            part = ()
-    return [*found, (*part, path[-1])]
-
-
-def in_pieces(segments: Segments) -> Segments:
-    """Each long stretch as several, of about one length, which see those before them."""
-    queries: list[Span] = []
-    paths: list[Path] = []
-    for span, path in zip(segments.queries, segments.paths, strict=True):
-        if _length(span) <= _LONG:
-            queries.append(span)
-            paths.append(path)
-            continue
-        start, stop = span
-        size = math.ceil(_length(span) / math.ceil(_length(span) / _LONG))
-        for begin in range(start, stop, size):
-            piece = (begin, min(begin + size, stop))
-            before = ((start, begin),) if begin > start else ()
-            queries.append(piece)
-            paths.append((*path[:-1], *before, piece))
-    return Segments(tuple(queries), tuple(paths))
-
-
-def own_blocks(segments: Segments, most: int) -> list[Block]:
-    """Each segment over the last part of its path, in blocks of at most so many queries."""
-    found = []
-    for queries, path in zip(segments.queries, segments.paths, strict=True):
-        *before, own = in_parts(path)[-1]
-        if _length(queries) == 1:  # the last row of its path, whichever row it has itself
-            found.append(Block(queries, (*before, own), causal=True))
-            continue
-        assert queries == own
-        for start in range(*queries, most):
-            stop = min(start + most, own[1])
-            found.append(Block((start, stop), (*before, (own[0], stop)), causal=True))
-    return found
-
-
-def shared_blocks(segments: Segments, level: int) -> list[Block]:
-    """What comes before: for each part at this place of its paths, neighbours below it at once."""
-    found = []
-    parts = [in_parts(path)[:-1] for path in segments.paths]
-    seen = [some[level] if level < len(some) else None for some in parts]
-    for keys, run in groupby(zip(seen, segments.queries, strict=True), lambda pair: pair[0]):
-        if keys is not None:
-            queries = [span for _, span in run]
-            found.append(Block((queries[0][0], queries[-1][1]), keys, causal=False))
-    return found
 
 
 def plan_batches(segments: Segments, heads: Heads) -> tuple[list[Batch], list[Batch]]:
@@ -136,29 +56,6 @@ def plan_batches(segments: Segments, heads: Heads) -> tuple[list[Batch], list[Ba
     shared = (by_size(shared_blocks(segments, level)) for level in levels)
     first = [_batch(blocks, spare, heads) for blocks in by_size(own)]
     return first, [_batch(blocks, spare, heads) for blocks in chain.from_iterable(shared)]
-
-
-def by_size(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Those of one size together, small ones of about one size."""
-    sizes: dict[tuple[bool, bool, int, int], list[Block]] = {}
-    for block in blocks:
-        lengths = block.num_queries, block.num_keys
-        if small := math.prod(lengths) <= _SMALL:
-            lengths = _step(lengths[0]), _step(lengths[1])
-        sizes.setdefault((small, block.causal, *lengths), []).append(block)
-    return list(sizes.values())
-
-
-def _step(length: int) -> int:
-    return math.ceil(math.log(max(length, _SHORT) / _SHORT, _PADDED))
-
-
-def _length(span: Span) -> int:
-    return span[1] - span[0]
-
-
-def _tokens(path: Path) -> int:
-    return sum(map(_length, path))
 
 
 def _batch(blocks: Sequence[Block], spare: int, heads: Heads) -> Batch:
@@ -190,7 +87,7 @@ def _mask(blocks: Sequence[Block], heads: Heads) -> Tensor | None:
 
 def _padded(paths: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Their rows, and which are padding: [paths, longest] each."""
-    lengths = np.array([[_tokens(path)] for path in paths])
+    lengths = np.array([[tokens(path)] for path in paths])
     starts = lengths.cumsum(0) - lengths
     at = np.arange(lengths.max())
     return _indices(chain.from_iterable(paths))[starts + np.minimum(at, lengths - 1)], at >= lengths
