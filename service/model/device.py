@@ -13,7 +13,9 @@ from service.errors import StartError
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _SHORT = {torch.bfloat16: "bf16", torch.float32: "fp32"}
-NICE = 4  # of nice(2), two fifths of the weight of a usual thread: with 2 nothing is gained, with 10 no more
+# Of nice(2): two fifths of the weight of a usual thread. With 2 the event loop waits as long as without; with 10 a
+# tenth less, but then whatever else runs on the machine delays every step.
+NICE = 4
 _HEADROOM = 1.10  # activations of the smallest step, and the allocator's rounding
 
 
