@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.outcome import Outcome, Unavailable
 from benchmarks.processes import Child
-from benchmarks.systems import ENV
+from benchmarks.systems import ENV, measuring
 from benchmarks.traffic import Call, Spec
 
 
@@ -30,7 +30,7 @@ class OfflineProcess:
     def burst(self, spec: Spec, calls: Sequence[Call]) -> Outcome:  # noqa: ARG002 - Runner's
         writer = self._child.process.stdin
         assert writer is not None
-        with self._child.awake():
+        with measuring(self._child):
             self._child.reset_peak()
             writer.write(json.dumps(dataclasses.asdict(spec)) + "\n")
             writer.flush()

@@ -39,7 +39,7 @@ class Child:
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        """Let it run for as long as it is measured; from then on it takes nothing from others."""
+        """Let it run for so long; from then on it takes nothing from others."""
         self._signal(signal.SIGCONT)
         try:
             yield

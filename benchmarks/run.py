@@ -9,7 +9,6 @@ from benchmarks import reference
 from benchmarks.baselines.stock import StockModel
 from benchmarks.flops import Shape, naive, necessary
 from benchmarks.load import Refused
-from benchmarks.machine import wait_until_quiet
 from benchmarks.outcome import Outcome, Runner, Unavailable
 from benchmarks.plan import Case, Plan
 from benchmarks.reference import Reference
@@ -98,7 +97,6 @@ class Run:
                 continue
             size = case.calls[runner.name]
             calls = self._calls(case, size, repetition)
-            wait_until_quiet()
             try:
                 outcome = runner.burst(case.spec.sized(size, self._seed(case, repetition)), calls)
             except (Refused, Unavailable, OSError) as error:

@@ -4,12 +4,14 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import checkpoints, load
 from benchmarks.baselines import environments, vllm_server
+from benchmarks.machine import wait_until_quiet
 from benchmarks.outcome import Outcome, Unavailable
 from benchmarks.processes import Child
 from benchmarks.traffic import Call, Spec
@@ -74,6 +76,15 @@ SYSTEMS = {
 }
 
 
+@contextmanager
+def measuring(child: Child) -> Iterator[None]:
+    """Awake, and the machine quiet at both ends: what a system still does after an answer is in nobody's figures."""
+    with child.awake():
+        wait_until_quiet()
+        yield
+        wait_until_quiet()
+
+
 class Served:
     """A system in a process of its own; started at once, ready after `wait`."""
 
@@ -92,12 +103,12 @@ class Served:
         self._child = Child(command, ENV | system.env, logs / f"{system.name}.log")
 
     def burst(self, spec: Spec, calls: Sequence[Call]) -> Outcome:  # noqa: ARG002 - Runner's
-        with self._child.awake():
+        with measuring(self._child):
             return self._measured(calls, load.at_once(len(calls)))
 
     def poisson(self, calls: Sequence[Call], rate_per_s: float, seed: int) -> Outcome:
         """Calls arrive at random at a mean rate, whether or not others are answered."""
-        with self._child.awake():
+        with measuring(self._child):
             return self._measured(calls, load.poisson(len(calls), rate_per_s, seed))
 
     def close(self) -> None:

@@ -90,7 +90,10 @@ def test_so_it_is_however_a_path_is_cut(segments, few, long, rows):
         patch.setattr(blocks, "_LONG", long)
         patch.setattr(merged, "_ROWS", rows)
         ours = plan_merged(segments)(q, k, v, 0.3)
+        pooled = Segments(tuple((i, i + 1) for i in range(len(segments.paths))), segments.paths)
+        last = plan_merged(pooled)(some := q[:, :, : len(pooled.paths)], k, v, 0.3)
     assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
+    assert (last - plan_sdpa(pooled, CPU)(some, k, v, 0.3)).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("lengths", [(700,), (14, 700), (600, 601), (1600, 90, 90, 530)])

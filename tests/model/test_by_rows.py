@@ -101,7 +101,8 @@ def test_prepacking_is_left_out_where_it_does_not_work(monkeypatch):
 def test_weights_stand_in_memory_once(make_checkpoint):
     """A 7B would not fit twice."""
     backbone = backbones.load(load(make_checkpoint()).checkpoint, torch.float32, CPU).backbone
-    layers = [*backbone.language_model.layers[:-1], *backbone.visual.blocks]
+    visual = backbone.visual
+    layers = [*backbone.language_model.layers[:-1], *visual.blocks, visual.merger]
     stock = [weakref.ref(weight) for x in layers for weight in x.parameters() if weight.dim() == 2]
     speed_up(backbone, CPU)
     del layers

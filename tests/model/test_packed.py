@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.core import Slice
+from service.model import blocks, merged
 from service.model.memory import CacheSizes
 from tests.model.double import DoublePair, without_float32
 from tests.model.scoring import example, together
@@ -31,8 +32,14 @@ NOTHING_KEPT = CacheSizes(feature_bytes=0)
     ids=lambda p: f"{p[0]}-{'by-rows' if p[1] else 'stock-layers'}",
 )
 def double(request, make_checkpoint):
+    """By rows, paths are cut where short ones are not: into parts, pieces and blocks of a few tokens."""
     model_type, by_rows = request.param
-    return DoublePair(make_checkpoint(model_type=model_type), by_rows=by_rows)
+    with pytest.MonkeyPatch.context() as patch:
+        if by_rows:
+            patch.setattr(blocks, "_FEW", 3)
+            patch.setattr(blocks, "_LONG", 12)
+            patch.setattr(merged, "_ROWS", 16)
+        yield DoublePair(make_checkpoint(model_type=model_type), by_rows=by_rows)
 
 
 @st.composite
