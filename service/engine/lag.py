@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-INTERVAL_S = 0.01
+INTERVAL_S = 0.05  # each time a thread of the running step has to stop, and the others wait for it
 
 
 async def measure_lag(observe: Callable[[float], None]) -> None:
