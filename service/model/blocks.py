@@ -1,4 +1,4 @@
-"""How a packed row's attention is cut on a CPU: into blocks of queries over keys, alike ones together.
+"""How a packed row's attention is cut on a CPU: into blocks of queries over keys, small ones together.
 
 A stretch of few tokens is seen beside its children's own, one of many in pieces that see those before them.
 """
@@ -92,15 +92,17 @@ def shared_blocks(segments: Segments, level: int) -> list[Block]:
     return found
 
 
-def by_size(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Those of one size together, small ones of about one size."""
-    sizes: dict[tuple[bool, bool, int, int], list[Block]] = {}
+def batched(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Small ones of about one size together; to bring others together would cost more than their calls."""
+    alone: list[list[Block]] = []
+    sizes: dict[tuple[bool, int, int], list[Block]] = {}
     for block in blocks:
-        lengths = block.num_queries, block.num_keys
-        if small := math.prod(lengths) <= _SMALL:
-            lengths = _step(lengths[0]), _step(lengths[1])
-        sizes.setdefault((small, block.causal, *lengths), []).append(block)
-    return list(sizes.values())
+        if block.num_queries * block.num_keys > _SMALL:
+            alone.append([block])
+        else:
+            size = block.causal, _step(block.num_queries), _step(block.num_keys)
+            sizes.setdefault(size, []).append(block)
+    return [*alone, *sizes.values()]
 
 
 def _step(length: int) -> int:

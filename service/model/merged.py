@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.model.attention import Attend, Path, Segments, Span, agrees
-from service.model.blocks import Block, by_size, in_pieces, own_blocks, shared_blocks, tokens
+from service.model.blocks import Block, batched, in_pieces, own_blocks, shared_blocks, tokens
 
 _CLOSE = 1e-5
 _ROWS = 800  # of a call with a mask, one a query and head: fewer are slow, of more more is masked
@@ -53,8 +53,8 @@ def plan_batches(segments: Segments, heads: Heads) -> tuple[list[Batch], list[Ba
     spare, segments = segments.queries[-1][1], in_pieces(segments)
     own = own_blocks(segments, max(_ROWS // heads.sharing, 1))
     levels = range(max(map(len, segments.paths)) - 1)
-    shared = (by_size(shared_blocks(segments, level)) for level in levels)
-    first = [_batch(blocks, spare, heads) for blocks in by_size(own)]
+    shared = (batched(shared_blocks(segments, level)) for level in levels)
+    first = [_batch(blocks, spare, heads) for blocks in batched(own)]
     return first, [_batch(blocks, spare, heads) for blocks in chain.from_iterable(shared)]
 
 

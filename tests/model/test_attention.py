@@ -126,12 +126,12 @@ def forest(contexts, siblings):
     ("contexts", "siblings", "calls"),
     [
         ([70, 80, 90], [20, 32, 9, 30], 3),  # all contexts, all siblings, all of these over those
-        ([70, 130], [20, 32], 5),  # padding to twice the length, and only what is small
-        ([300, 300], [4, 5], 3),
+        ([70, 130], [20, 32], 5),  # padding to twice the length
+        ([300, 300], [4, 5], 4),  # what is large alone
         ([20, 30, 31], [20, 32, 9, 30], 2),  # few tokens of context are seen with their own
     ],
 )
-def test_calls_of_about_one_size_are_made_together(contexts, siblings, calls):
+def test_small_calls_of_about_one_size_are_made_together(contexts, siblings, calls):
     segments = forest(contexts, siblings)
     assert sum(map(len, plan_batches(segments, DOUBLE))) == calls
     q, k, v = tensors(segments.queries[-1][1])
