@@ -17,6 +17,7 @@ import torch
 from benchmarks.machine import PeakMemory, wait_for
 from benchmarks.outcome import Outcome
 from benchmarks.traffic import Call, Spec, generate
+from service.commands import malloc
 from service.core import Example, Item, Picture, RewardModel, Slice, Step
 from service.inputs.conversation import user_turn
 from service.inputs.images import ImageLimits, decode_image
@@ -106,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", type=Path, required=True)
     folder: Path = parser.parse_args().checkpoint
+    malloc.keep_freed()  # as the server does
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     offline = Offline(folder)
     sys.stdout.write("ready\n")

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
 import gc
 import logging
 import signal
@@ -16,6 +15,7 @@ import uvicorn
 
 from service import demo, log, settings
 from service.app import Lifecycle, create_app
+from service.commands import malloc
 from service.commands.acceptor import AT_ONCE, Acceptor
 from service.commands.protocol import Protocol
 from service.engine import Turns
@@ -30,9 +30,6 @@ SWITCH_S = 0.0002
 # held the event loop for up to 15 ms, those of 250 for 3 ms, at the same cost in all.
 GC_THRESHOLDS = (250, 2, 5_000)
 IDLE_TICKS = 50
-# By their numbers in malloc.h. Larger blocks stay apart from the rest, which they would leave in pieces.
-_ARENA_MAX, _TRIM_THRESHOLD, _MMAP_THRESHOLD = -8, -1, -3
-MALLOC_OPTIONS = {_ARENA_MAX: 1, _TRIM_THRESHOLD: 256 << 20, _MMAP_THRESHOLD: 32 << 20}
 
 
 def add_parser(commands: Any) -> None:
@@ -84,7 +81,7 @@ def serve(chosen: Settings) -> int:
     # it with every read and write of a socket: at the usual 5 ms, a hundred of them would cost half a second.
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GC_THRESHOLDS)
-    _keep_freed()
+    malloc.keep_freed()
     server = Server(config, app.state.lifecycle, listener)
     host, port = listener.getsockname()[:2]
     logging.getLogger(__name__).info("listening", extra={"url": f"http://{host}:{port}"})
@@ -121,7 +118,7 @@ class Server(uvicorn.Server):
         if idle and state.total_requests != self._collected_at:
             self._collected_at = state.total_requests
             gc.collect()
-            _trim()
+            malloc.trim()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -140,24 +137,6 @@ class Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
-
-
-def _keep_freed() -> None:
-    """Have glibc keep what a step frees for the next one, in one place for all threads.
-
-    Else it gives most of it back at every layer, and the system clears it again: 4 % of a step of singles.
-    """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        for option, value in MALLOC_OPTIONS.items():
-            set_option(option, value)
-
-
-def _trim() -> None:
-    """Give back to the system what a burst needed and nobody uses; glibc keeps it otherwise."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _freeze() -> None:

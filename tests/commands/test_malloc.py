@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import resource, sys, threading
 import torch
-from service.commands import serve
+from service.commands import malloc
 
 def step():
     hidden = torch.ones(2_600_000)
@@ -27,7 +27,7 @@ def work():
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
 
 if sys.argv[1] == "keep":
-    serve._keep_freed()
+    malloc.keep_freed()
 thread = threading.Thread(target=work)
 thread.start()
 thread.join()
