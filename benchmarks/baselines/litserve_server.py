@@ -11,7 +11,7 @@ import torch
 from benchmarks.baselines.stock import Row, StockModel
 
 
-class Reward(litserve.LitAPI):  # type: ignore[misc]
+class Reward(litserve.LitAPI):
     def __init__(self, checkpoint: Path) -> None:
         super().__init__(max_batch_size=32, batch_timeout=0.01, api_path="/score")
         self._checkpoint = checkpoint

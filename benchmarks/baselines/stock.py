@@ -66,10 +66,10 @@ class StockModel:
         kwargs: dict[str, Any] = {}
         pictured = [row for row in rows if row.pixels is not None]
         if pictured:
-            kwargs["pixel_values"] = torch.cat([r.pixels for r in pictured]).to(  # type: ignore[misc]
+            kwargs["pixel_values"] = torch.cat([r.pixels for r in pictured]).to(
                 self.device, self.backbone.dtype
             )
-            kwargs["image_grid_thw"] = torch.cat([r.grid for r in pictured]).to(self.device)  # type: ignore[misc]
+            kwargs["image_grid_thw"] = torch.cat([r.grid for r in pictured]).to(self.device)
         kinds = (ids == self.backbone.config.image_token_id).int()
         self.backbone.rope_deltas = None  # what the previous call left behind
         hidden = self.backbone(

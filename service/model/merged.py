@@ -8,7 +8,7 @@ together, padded to one length.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 
 import numpy as np
@@ -23,6 +23,7 @@ _CLOSE = 1e-5
 _ROWS = 800  # of a call with a mask, one a query and head: fewer are slow, of more more is masked
 
 Rows = slice | Tensor
+Mask = Callable[[bool, tuple[tuple[int, int], ...]], Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +52,28 @@ def plan_batches(segments: Segments, heads: Heads) -> tuple[list[Batch], list[Ba
     it runs beside a step, in a thread that must not come to have helpers (`in_own_thread` of the app says why).
     """
     spare, segments = segments.queries[-1][1], in_pieces(segments)
+    batch = partial(_batch, spare=spare, mask=cache(partial(_mask, heads)))  # equal ones have one
     own = own_blocks(segments, max(_ROWS // heads.sharing, 1))
     levels = range(max(map(len, segments.paths)) - 1)
     shared = (batched(shared_blocks(segments, level)) for level in levels)
-    first = [_batch(blocks, spare, heads) for blocks in batched(own)]
-    return first, [_batch(blocks, spare, heads) for blocks in chain.from_iterable(shared)]
+    return list(map(batch, batched(own))), list(map(batch, chain.from_iterable(shared)))
 
 
-def _batch(blocks: Sequence[Block], spare: int, heads: Heads) -> Batch:
-    first, mask = blocks[0], _mask(blocks, heads)
+def _batch(blocks: Sequence[Block], spare: int, mask: Mask) -> Batch:
+    first = blocks[0]
+    unseen = mask(first.causal, tuple((block.num_queries, block.num_keys) for block in blocks))
     if len(blocks) == 1:
         here = slice(*first.queries)
-        return Batch(1, here, _rows(first.keys), mask, here)
+        return Batch(1, here, _rows(first.keys), unseen, here)
     queries, padding = _padded([(block.queries,) for block in blocks])
     keys, _ = _padded([block.keys for block in blocks])
     to = np.where(padding, spare, queries)
-    return Batch(len(blocks), _flat(queries), _flat(keys), mask, _flat(to))
+    return Batch(len(blocks), _flat(queries), _flat(keys), unseen, _flat(to))
 
 
-def _mask(blocks: Sequence[Block], heads: Heads) -> Tensor | None:
-    """Hides from a query the keys after it, and padding."""
-    causal, keys = blocks[0].causal, np.array([block.num_keys for block in blocks])
-    lengths = np.array([block.num_queries for block in blocks])
+def _mask(heads: Heads, causal: bool, sizes: tuple[tuple[int, int], ...]) -> Tensor | None:
+    """Hides from a query the keys after it, and padding. sizes: queries and keys of each block."""
+    lengths, keys = np.array(sizes).T
     first, queries = (keys - lengths, lengths.max()) if causal else (keys - 1, 1)
     last = first[:, None] + np.arange(queries)  # the key that each query sees last
     if (last == last[0]).all():

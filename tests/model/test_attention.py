@@ -139,6 +139,12 @@ def test_small_calls_of_about_one_size_are_made_together(contexts, siblings, cal
     assert (ours - plan_sdpa(segments, CPU)(q, k, v, 0.3)).abs().max() < 1e-12
 
 
+def test_equal_calls_have_one_mask():
+    first, _ = plan_batches(forest([300, 300], [4, 5]), DOUBLE)
+    one, other = (batch.mask for batch in first if batch.blocks == 1)
+    assert one is other is not None
+
+
 @pytest.mark.parametrize("extreme", [1e4, -1e4])
 def test_merging_holds_where_one_part_has_all_the_weight(extreme):
     segments = Segments(((0, 3), (3, 6)), (((0, 3),), ((0, 3), (3, 6))))
