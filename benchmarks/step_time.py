@@ -5,7 +5,7 @@ What products and attention alone would allow is the most that work on all else 
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,10 +16,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import checkpoints
 from benchmarks.offline import Offline
 from benchmarks.plan import BENCH, Case
+from benchmarks.systems import THREADS
 from benchmarks.traffic import generate
 from service.commands import malloc
 
-THREADS = 2
 _PRODUCTS = ("mkldnn::_linear_pointwise", "aten::addmm", "aten::mm")
 _ATTENTION = ("aten::_scaled_dot_product_flash_attention_for_cpu",)
 
@@ -51,18 +51,12 @@ def measure(offline: Offline, case: Case, folder: Path, seed: int) -> StepTime:
 
 
 def describe(times: Sequence[StepTime], rewards: int) -> str:
-    """Medians, and shares of the whole."""
-
-    def of(part: Callable[[StepTime], float]) -> float:
-        return median(part(time) for time in times)
-
-    whole_s = of(lambda time: time.whole_s)
-    parts = {
-        "products": of(lambda time: time.products_s),
-        "attention": of(lambda time: time.attention_s),
-        "all else": of(lambda time: time.whole_s - time.products_s - time.attention_s),
-    }
-    alone_s = of(lambda time: time.products_s + time.attention_s)
+    """Medians, and their shares of the whole."""
+    whole_s = median(time.whole_s for time in times)
+    products_s = median(time.products_s for time in times)
+    attention_s = median(time.attention_s for time in times)
+    alone_s = products_s + attention_s
+    parts = {"products": products_s, "attention": attention_s, "all else": whole_s - alone_s}
     lines = [f"{'whole':<10} {whole_s:7.3f} s  {rewards / whole_s:5.3g} rewards/s"]
     lines += [f"{name:<10} {s:7.3f} s  {s / whole_s:5.0%}" for name, s in parts.items()]
     return "\n".join([*lines, f"products and attention alone: {rewards / alone_s:.3g} rewards/s"])
