@@ -5,6 +5,7 @@ import math
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -221,9 +222,11 @@ class Runner:
     def _note_failure(self, error: Exception, planned: PlannedStep) -> None:
         if type(error).__name__ == "OutOfMemoryError":
             self._metrics.out_of_memory()
+        # As text: a line waits to be written, and with the error would hold the failed step's memory meanwhile.
+        text = "".join(traceback.format_exception(error))
         log.error(
             "a step failed; its responses are scored one by one",
-            extra={"error": type(error).__name__, "responses": len(planned.lengths)},
+            extra={"responses": len(planned.lengths), "exception": text},
         )
 
     def _answer(self, planned: PlannedStep, outcomes: list[list[Outcome]]) -> None:

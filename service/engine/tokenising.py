@@ -113,6 +113,7 @@ def _encode(model: RewardModel, items: list[Item], patches: Mapping[Picture, Pat
         return model.encode(items, patches)
     except Exception:
         if len(items) > 1:
+            log.warning("a batch failed; its items are encoded one by one", exc_info=True)
             return [e for item in items for e in _encode(model, [item], patches)]
         log.exception("the model failed on an item")
         return [Failure("the model failed on this item", code="model_failure")]

@@ -224,6 +224,22 @@ def test_the_retry_does_not_hold_what_the_failed_step_held(running):
     assert [flag for flag in alive if isinstance(flag, bool)] == [False, False]
 
 
+def test_the_log_has_what_failed_a_step_even_if_all_of_it_could_be_scored_after(running, caplog):
+    one = running()
+    score = one.model.score
+
+    def together_breaks(staged):
+        if len(staged.data[0]) > 1:
+            raise RuntimeError("shapes differ")
+        return score(staged)
+
+    one.model.score = together_breaks
+    assert one.submit("a", "b").outcomes() == expected("a", "b")
+    (line,) = [record for record in caplog.records if "one by one" in record.message]
+    assert line.exception.endswith("RuntimeError: shapes differ\n")
+    assert "together_breaks" in line.exception
+
+
 def test_a_reward_that_is_no_number_is_an_error(running):
     one = running()
     one.model.answers = {"nan": float("nan"), "inf": float("inf")}

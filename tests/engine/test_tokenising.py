@@ -77,7 +77,7 @@ async def test_the_cancelled_are_not_encoded(tokeniser):
     assert model.batches == [["first"], ["a", "c"]]
 
 
-async def test_one_that_cannot_be_encoded_fails_alone(tokeniser):
+async def test_one_that_cannot_be_encoded_fails_alone(tokeniser, caplog):
     class Raising(Gated):
         def encode(self, items, pictures):
             encoded = super().encode(items, pictures)
@@ -92,3 +92,4 @@ async def test_one_that_cannot_be_encoded_fails_alone(tokeniser):
     assert (a.data[1], c.data[1]) == (("a",), ("c",))
     assert isinstance(bad, Failure)
     assert "secret" not in bad.message
+    assert [r.levelname for r in caplog.records if r.exc_info] == ["WARNING", "ERROR"]
