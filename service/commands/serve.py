@@ -109,7 +109,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         await super().startup(sockets=[])
-        self.servers.append(Acceptor(self._listener, self._protocol))  # type: ignore[arg-type]
+        self.servers.append(Acceptor(self._listener, self._protocol))  # type: ignore[arg-type]  # closed like those
 
     async def on_tick(self, counter: int) -> bool:
         """Every 0.1 s. Full collections wait for a moment in which nobody waits for them."""

@@ -80,6 +80,8 @@ def _load(image: Image.Image, apply_exif: bool) -> Image.Image:
     try:
         image.load()
         return ImageOps.exif_transpose(image) if apply_exif else image
+    except MemoryError:
+        raise  # ours, not the picture's, which is within the limits
     except Exception:  # noqa: BLE001 - truncated or hostile pixels; the text may hold addresses
         raise InvalidRequest("the picture is damaged or cut short", code="image_decode") from None
 

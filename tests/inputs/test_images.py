@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from service.errors import InvalidRequest
 from service.inputs.images import ImageLimits, decode_image
@@ -92,6 +92,15 @@ def test_what_is_no_picture_cannot_be_decoded(data):
 def test_a_cut_picture_cannot_be_decoded(kind, share):
     data = encoded(pixels(200, 150), kind)
     assert code_of(data[: int(len(data) * share)]) == "image_decode"
+
+
+def test_memory_that_the_machine_lacks_is_not_the_pictures_fault(monkeypatch):
+    def lacks(_):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lacks)
+    with pytest.raises(MemoryError):
+        decode_image(png(200, 150), LIMITS)
 
 
 @pytest.mark.parametrize(
