@@ -14,13 +14,15 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service import __version__, demo
-from service.api import openapi
+from service.api import compat, openapi
 from service.api.auth import Authentication, read_keys
+from service.api.compat.inference import inference_router
+from service.api.endpoint import scoring_router
 from service.api.middleware import RequestContext
 from service.api.operations import Operations, operations_router
 from service.api.ops_port import OpsPort
 from service.api.problems import refuse_http
-from service.api.score import ScoreRoute
+from service.api.score import SCORE
 from service.batching.planner import Planner
 from service.batching.policy import BatchLimits
 from service.core import RewardModel
@@ -100,8 +102,9 @@ class Lifecycle:
             self._metrics.model_loaded(model.info, time.monotonic() - begin)
             await in_own_thread(model.check)
         except GoldenMismatch as error:
-            self._engine.not_ready = f"golden scores are not reproduced: {error}"
-            log.error(self._engine.not_ready)  # noqa: TRY400 - the line says it all
+            reason = f"golden scores are not reproduced: {error}"
+            log.error(reason)  # noqa: TRY400 - the line says it all
+            self._engine.refuse(reason)
         except StartError as error:
             self._give_up(str(error))
         except Exception:
@@ -133,7 +136,7 @@ class Lifecycle:
         self._loop.call_soon_threadsafe(later)
 
     def _give_up(self, reason: str) -> None:
-        self._engine.not_ready = reason
+        self._engine.refuse(reason)
         self.failure = reason
         self.on_failure()
 
@@ -199,7 +202,9 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     app.state.lifecycle = lifecycle
     app.state.engine = engine
     app.add_exception_handler(HTTPException, refuse_http)
-    app.include_router(ScoreRoute(engine, settings).router, tags=["score"])
+    app.include_router(scoring_router([SCORE], engine, settings), tags=["score"])
+    app.include_router(scoring_router(compat.FORMATS, engine, settings), tags=["trainers"])
+    app.include_router(inference_router(engine, operations), tags=["trainers"])
     app.include_router(operations_router(operations, probes=ops is None), tags=["operations"])
     openapi.install(app)
     key = settings.api_key.get_secret_value() if settings.api_key else None

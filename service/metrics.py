@@ -32,15 +32,9 @@ REWARDS = (
 )
 
 ROUTES = (
-    "/score",
-    "/v1/score",
-    "/v1/models",
-    "/info",
-    "/version",
-    "/docs",
-    "/openapi.json",
-    "/",
-    "other",
+    *("/score", "/v1/score", "/get_reward", "/get_reward_mllm", "/v1/score/evaluation"),
+    *("/reward", "/classify", "/v2/models/{name}/infer"),
+    *("/v1/models", "/info", "/version", "/docs", "/openapi.json", "/", "other"),
 )
 STATUSES = ("ok", "client_error", "shed", "timeout", "error")
 OUTCOMES = ("scored", "rejected", "expired", "cancelled", "failed")

@@ -123,7 +123,10 @@ class Settings(BaseModel):
         256 * 2**20,
         description="Host memory that keeps decoded pictures for later requests; 0 keeps none.",
     )
-    overload_status: Literal[429, 503] = Field(429, description="Status of an overloaded answer.")
+    overload_status: Literal[429, 503] | None = Field(
+        None,
+        description="Status of an overloaded answer; unset: 429, and 503 on the routes of trainers.",
+    )
 
     # Life cycle
     drain_s: Seconds = Field(30.0, description="How long a stopping server finishes accepted work.")

@@ -61,7 +61,9 @@ class StandIn:
         max_tokens: int = 100_000,
         image_position: Literal["before_text", "after_text"] = "before_text",
         apply_exif: bool = True,
+        picture_bytes: int = 0,
     ) -> None:
+        self.picture_bytes = picture_bytes  # host memory that a prepared picture is said to take
         self.info = ModelInfo(
             name=name,
             fingerprint="sha256:0123456789abcdef",
@@ -107,7 +109,7 @@ class StandIn:
         if (raster.width, raster.height) == self.unpatchable:
             raise RuntimeError("secret detail of /a/path at 10.0.0.1")
         self.rasters.append(raster)
-        return Patches(2, 2, PICTURE_TOKENS, raster)
+        return Patches(2, 2, PICTURE_TOKENS, raster, self.picture_bytes)
 
     def encode(
         self, items: Sequence[Item], pictures: Mapping[Picture, Patches]

@@ -1,6 +1,7 @@
 """Scored items to the response body and headers of `/score`."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from service.api.parsing import ParsedRequest
@@ -10,19 +11,27 @@ from service.core import ModelInfo
 from service.engine import Scored, Timing
 from service.errors import ServiceError
 
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What an answer can say of who gives it."""
+
+    info: ModelInfo
+    request_id: str
+
+
 STAGES = ("total", "prepare", "queue", "forward")
 
 
-def score_body(
-    parsed: ParsedRequest, scored: Scored, info: ModelInfo, request_id: str
-) -> dict[str, Any]:
+def score_body(parsed: ParsedRequest, scored: Scored, served: Served) -> dict[str, Any]:
     """The JSON of a `ScoreResponse`; rewards mirror the items."""
     rewards = [
         _mirror(group, grouped, parsed.options.transform)
         for group, grouped in zip(scored.outcomes, parsed.grouped, strict=True)
     ]
+    info = served.info
     body: dict[str, Any] = {
-        "id": request_id,
+        "id": served.request_id,
         "model": info.name,
         "fingerprint": info.fingerprint,
         "numerics": info.numerics,

@@ -1,7 +1,7 @@
 """The request body: counted while it streams in, so that a refusal costs one chunk; and strict JSON."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,15 +23,27 @@ class BodyReader:
         self._idle_timeout_s = idle_timeout_s
         self._held = 0
 
-    async def read(self, request: Request) -> bytearray:
+    async def read(
+        self, request: Request, types: Sequence[str], patient_until: float | None = None
+    ) -> bytearray:
         """
+        Args:
+            request: whose body it is.
+            types: content types that are understood; none stated is fine too.
+            patient_until: wait so long (monotonic seconds) for room for all of it, where its length is stated:
+                nobody waits with half of it read.
+
         Raises:
             InvalidRequest: unsupported_media_type, body_too_large or body_too_slow.
             Busy: too many bytes are waiting already.
             ClientDisconnect: the caller hung up.
         """
-        _check_type(request.headers.get("content-type", ""))
-        self._check_size(_content_length(request))
+        _check_type(request.headers.get("content-type", ""), types)
+        length = _content_length(request)
+        self._check_size(length)
+        if patient_until is not None:
+            await self._admission.wait_for_bytes(length, patient_until)
+            self._held = length
         return await self._read(request)
 
     def release(self) -> None:
@@ -51,9 +63,10 @@ class BodyReader:
             if chunk is None:
                 return body
             self._check_size(len(body) + len(chunk))
-            self._admission.hold_bytes(len(chunk))
-            self._held += len(chunk)
             body += chunk
+            beyond = max(0, len(body) - self._held)
+            self._admission.hold_bytes(beyond)
+            self._held += beyond
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
@@ -74,14 +87,14 @@ def _content_length(request: Request) -> int:
     return int(stated) if stated.isdecimal() else 0
 
 
-def _check_type(content_type: str) -> None:
+def _check_type(content_type: str, types: Sequence[str]) -> None:
     kind = content_type.partition(";")[0].strip().lower()
-    if kind and kind != "application/json" and not kind.endswith("+json"):
-        message = "send JSON, as content-type: application/json"
+    if kind and kind not in types and not kind.endswith("+json"):
+        message = f"send {' or '.join(types)}"
         raise InvalidRequest(message, code="unsupported_media_type")
 
 
-def parse_json(body: bytearray) -> Any:
+def parse_json(body: bytes | bytearray) -> Any:
     """Strict JSON.
 
     Raises:

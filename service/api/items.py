@@ -1,6 +1,7 @@
 """One validated wire item to a core item: turns, pictures, responses, and which field is at fault."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from service.api.schemas import (
     ImagePart,
@@ -8,7 +9,6 @@ from service.api.schemas import (
     ImageUrl,
     ImageUrlPart,
     Message,
-    Options,
     ScoreItem,
     TextPart,
 )
@@ -28,22 +28,25 @@ class Rules:
     max_responses: int = 8192  # of a request
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the items of one request have in common."""
+
+    rules: Rules
+    table: Mapping[str, str | bytes]  # pictures by the name that items use
+    truncate_prompt: bool = False
+    sources: dict[str, str] = field(
+        default_factory=dict
+    )  # equal ones are one string: quick to compare
+
+
 class ItemBuilder:
     """One validated wire item to a core item."""
 
-    def __init__(
-        self,
-        wire: ScoreItem,
-        param: str,
-        options: Options,
-        rules: Rules,
-        sources: dict[str, str],
-    ) -> None:
-        self._sources = sources  # the request's: equal ones become one string, quick to compare
+    def __init__(self, wire: ScoreItem, param: str, context: Context) -> None:
         self._wire = wire
         self._param = param
-        self._options = options
-        self._rules = rules
+        self._context = context
 
     def item(self) -> Item:
         wire = self._wire
@@ -59,7 +62,7 @@ class ItemBuilder:
             turns=turns,
             responses=self._responses(last),
             system=None if system is None else self._text(system, "system"),
-            truncate_prompt=self._options.truncate == "prompt",
+            truncate_prompt=self._context.truncate_prompt,
             param=self._param or "item",
         )
 
@@ -92,7 +95,7 @@ class ItemBuilder:
         pictures = [self._picture(source, where) for where, source in named]
         text = self._text(prompt, "prompt")
         try:
-            return (user_turn(text, pictures, self._rules.image_position, wire.image_tag),)
+            return (user_turn(text, pictures, self._context.rules.image_position, wire.image_tag),)
         except InvalidRequest as error:
             raise self._fault(error.message) from None
 
@@ -142,15 +145,15 @@ class ItemBuilder:
     def _picture(self, source: str | ImageRef, where: str) -> Picture:
         param = joined(self._param, where)
         if isinstance(source, str):
-            return Picture(self._sources.setdefault(source, source), param)
-        table = self._options.image_table
+            return Picture(self._context.sources.setdefault(source, source), param)
+        table = self._context.table
         if source.ref not in table:
-            message = f"no picture {source.ref[:64]!r} in image_table"
+            message = f"no picture {source.ref[:64]!r} came with the request"
             raise InvalidRequest(message, code="unknown_image_ref", param=param)
         return Picture(table[source.ref], param)
 
     def _text(self, text: str, where: str, response: int | None = None) -> str:
-        limit = self._rules.max_text_chars
+        limit = self._context.rules.max_text_chars
         if len(text) > limit:
             raise InvalidRequest(
                 f"{len(text)} characters exceed {limit}",

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
@@ -18,13 +19,14 @@ from service.metrics import Metrics
 log = logging.getLogger("service.access")
 
 _REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+OVERLOAD_STATUS = 429  # where neither the operator nor the route says otherwise
 CLIENT_CLOSED = 499  # as nginx logs it; never sent
 
 
 class RequestContext:
     """ASGI, outermost: sets `state.request_id` and `state.begun_at`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int | None) -> None:
         self._app = app
         self._metrics = metrics
         self._overload_status = overload_status
@@ -43,7 +45,7 @@ class RequestContext:
         finally:
             self._metrics.inflight(-1)
             seconds = time.monotonic() - state["begun_at"]
-            self._metrics.request_done(scope["path"], answer.status, code, seconds)
+            self._metrics.request_done(_route(scope), answer.status, code, seconds)
             _log(scope, answer, code, seconds)
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> str | None:
@@ -67,7 +69,8 @@ class RequestContext:
     ) -> str:
         self._metrics.rejected(error.code)
         if not answer.status:
-            response = problem(error, answer.request_id, self._overload_status)
+            status = self._overload_status or scope["state"].get("overload_status", OVERLOAD_STATUS)
+            response = problem(error, answer.request_id, status)
             await response(scope, receive, answer.send)
         return error.code
 
@@ -96,6 +99,12 @@ def _request_id(scope: Scope) -> str:
         return str(given)
     # Not uuid4: asking the system for randomness lets go of the interpreter, in the middle of the event loop.
     return f"req-{random.getrandbits(128):032x}"
+
+
+def _route(scope: Scope) -> str:
+    """The path as it was declared, so that names in it are not many labels."""
+    route = scope.get("route")
+    return route.path if isinstance(route, Route) else str(scope["path"])
 
 
 def _log(scope: Scope, answer: _Answer, code: str | None, seconds: float) -> None:

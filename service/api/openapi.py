@@ -1,5 +1,6 @@
 """The OpenAPI document: `/score` reads its body as a stream, so its schema is stated here."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -57,7 +58,32 @@ def _codes(status: int) -> str:
     return ", ".join(f"`{code}`" for code, s in STATUS_BY_CODE.items() if s == status)
 
 
+FORM = {
+    "type": "object",
+    "required": ["request"],
+    "properties": {
+        "request": {"type": "string", "description": "The JSON, as of application/json."}
+    },
+    "additionalProperties": {
+        "type": "string",
+        "format": "binary",
+        "description": "A picture; the part's name is its `ref`.",
+    },
+}
+
+
+def format_docs(name: str, summary: str, example: Mapping[str, Any]) -> dict[str, Any]:
+    """The docs of a route whose format is another project's: its example says it, docs/api.md explains it."""
+    content = _json({"type": "object"}, example=example)
+    return {
+        "name": name,
+        "summary": summary,
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+    }
+
+
 SCORE_DOCS: dict[str, Any] = {
+    "name": "score",
     "summary": "Score responses to prompts with pictures",
     "description": "One item or thousands; order is kept: `rewards` mirrors `items`.",
     "openapi_extra": {
@@ -65,7 +91,8 @@ SCORE_DOCS: dict[str, Any] = {
             "required": True,
             "content": _json(
                 {"anyOf": [_ref("ScoreRequest"), _ref("ScoreItemRequest")]}, examples=EXAMPLES
-            ),
+            )
+            | {"multipart/form-data": {"schema": FORM}},
         },
         "parameters": _parameters(),
         "responses": {"200": {"description": "Rewards", "content": _json(_ref("ScoreResponse"))}}

@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.api.items import ItemBuilder, Rules, joined
+from service.api.items import Context, ItemBuilder, Rules, joined
 from service.api.schemas import ITEM_KEYS, OPTION_KEYS, RESERVED, Options, ScoreItem
 from service.core import Item
 from service.errors import BadItem, InvalidRequest, ServiceError
 
+RAW = Options()
 MAX_DEPTH = 8  # of an item: messages → content → part → image_url → url, and room to spare
 
 
@@ -23,8 +24,15 @@ class ParsedRequest:
     short: bool  # the body was itself one item
 
 
-def parse_request(body: Any, rules: Rules) -> ParsedRequest:
+def parse_request(
+    body: Any, rules: Rules, parts: Mapping[str, bytes] | None = None
+) -> ParsedRequest:
     """
+    Args:
+        body: the JSON.
+        rules: of the server and its checkpoint.
+        parts: pictures that came beside the JSON, by the name that items use.
+
     Raises:
         InvalidRequest: the request as a whole is malformed. A bad item stands as its error in `items`.
     """
@@ -33,6 +41,9 @@ def parse_request(body: Any, rules: Rules) -> ParsedRequest:
     body = {key: value for key, value in body.items() if value is not None}
     short = "items" not in body
     options = _options({k: v for k, v in body.items() if k in OPTION_KEYS})
+    table: dict[str, str | bytes] = {**options.image_table, **(parts or {})}
+    if len(table) < len(options.image_table) + len(parts or {}):
+        raise InvalidRequest("a picture's name stands twice", param="image_table")
     rest = {k: v for k, v in body.items() if k not in OPTION_KEYS and k != "items"}
     if short:
         raw: Any = [rest]
@@ -42,17 +53,40 @@ def parse_request(body: Any, rules: Rules) -> ParsedRequest:
     if not isinstance(raw, list) or not raw:
         raise InvalidRequest("items must be a list of at least one item", param="items")
     _check_number(raw, rules.max_responses)
-    sources: dict[str, str] = {}
+    context = Context(rules, table, truncate_prompt=options.truncate == "prompt")
     return ParsedRequest(
         options,
-        [
-            _item(x, "" if short else f"items[{i}]", options, rules, sources)
-            for i, x in enumerate(raw)
-        ],
+        [_item(x, "" if short else f"items[{i}]", context) for i, x in enumerate(raw)],
         [_id(x) for x in raw],
         [_is_group(x) for x in raw],
         short,
     )
+
+
+def parse_rows(
+    rows: Sequence[dict[str, Any] | ServiceError], name: str, rules: Rules, options: Options = RAW
+) -> ParsedRequest:
+    """Rows of another format, already put as native items or found bad.
+
+    Args:
+        rows: each one response.
+        name: what the format calls them, for errors.
+        rules: of the server and its checkpoint.
+        options: of the request.
+
+    Raises:
+        InvalidRequest: too_many_items.
+    """
+    _check_number(list(rows), rules.max_responses)
+    context = Context(rules, {})
+    items = [_row(row, f"{name}[{i}]" if name else "", context) for i, row in enumerate(rows)]
+    return ParsedRequest(options, items, [None] * len(items), [False] * len(items), False)
+
+
+def _row(row: dict[str, Any] | ServiceError, param: str, context: Context) -> Item | BadItem:
+    if isinstance(row, ServiceError):
+        return BadItem(ServiceError(row.message, code=row.code, param=param or row.param))
+    return _item(row, param, context)
 
 
 def _options(values: dict[str, Any]) -> Options:
@@ -63,7 +97,7 @@ def _options(values: dict[str, Any]) -> Options:
     try:
         return Options.model_validate(values)
     except ValidationError as error:
-        raise _fault(error, values, "") from None
+        raise fault(error, values, "") from None
 
 
 def _is_group(entry: Any) -> bool:
@@ -85,11 +119,9 @@ def _check_number(items: list[Any], limit: int) -> None:
         raise InvalidRequest(message, code="too_many_items")
 
 
-def _item(
-    entry: Any, param: str, options: Options, rules: Rules, sources: dict[str, str]
-) -> Item | BadItem:
+def _item(entry: Any, param: str, context: Context) -> Item | BadItem:
     try:
-        return ItemBuilder(_validated(entry, param), param, options, rules, sources).item()
+        return ItemBuilder(_validated(entry, param), param, context).item()
     except ServiceError as error:
         count = len(entry["responses"]) if _is_group(entry) else 1
         return BadItem(error, max(1, count))
@@ -104,7 +136,7 @@ def _validated(entry: Any, param: str) -> ScoreItem:
     try:
         return ScoreItem.model_validate(present)
     except ValidationError as error:
-        raise _fault(error, present, param) from None
+        raise fault(error, present, param) from None
 
 
 def _check_keys(values: Mapping[str, Any], known: frozenset[str], param: str) -> None:
@@ -145,7 +177,7 @@ def _check_reserved_source(source: Any, param: str) -> None:
         raise InvalidRequest(message, code="not_supported", param=param)
 
 
-def _fault(error: ValidationError, value: Any, param: str) -> InvalidRequest:
+def fault(error: ValidationError, value: Any, param: str) -> InvalidRequest:
     """The most telling schema fault, with its path; the offending value stays out of the message."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     # A union complains once for every member: an unknown key, else the deepest path, says most.

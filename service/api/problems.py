@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.errors import Failure, InvalidRequest, ServiceError
 
 
-def problem(error: ServiceError, request_id: str, overload_status: int = 429) -> Response:
+def problem(error: ServiceError, request_id: str, overload_status: int) -> Response:
     status = overload_status if error.code == "overloaded" else error.status
     detail: dict[str, Any] = {
         "code": error.code,

@@ -1,6 +1,6 @@
 """Admission, preparation, the wait for the model, and the answer to the whole request."""
 
-from service.engine.admission import Admission, AdmissionLimits, Tenant
+from service.engine.admission import Admission, AdmissionLimits, Caller, Tenant
 from service.engine.call import Scored, Timing, Usage
 from service.engine.reward_engine import RewardEngine
 from service.engine.turns import Turns
@@ -8,6 +8,7 @@ from service.engine.turns import Turns
 __all__ = [
     "Admission",
     "AdmissionLimits",
+    "Caller",
     "RewardEngine",
     "Scored",
     "Tenant",

@@ -1,10 +1,16 @@
 """Whether a request may join the line: one decision for all of it, before anything is decoded."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
 
+from service.engine.waiting import waited
 from service.errors import Busy, InvalidRequest
+
+LOOK_AGAIN_S = 1.0  # a predicted wait shrinks without anything being given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,15 @@ class Tenant:
     held_responses: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks."""
+
+    tenant: Tenant = field(default_factory=Tenant)
+    run: str = ""  # its label for fair shares inside the tenant
+    patient: bool = False  # waits for room until its deadline, instead of being refused
+
+
 class Admission:
     """Counts what is held from the first body byte to the answer. Lives on the event loop."""
 
@@ -32,6 +47,9 @@ class Admission:
         self._backlog_s = backlog_s
         self._responses = 0
         self._bytes = 0
+        self._given_back = asyncio.Event()
+        self._lines: dict[str, asyncio.Lock] = {}
+        self._closed = False
 
     def hold_bytes(self, count: int) -> None:
         """Count request bytes while they stream in; give them back with a negative count.
@@ -42,21 +60,73 @@ class Admission:
         if count > 0 and self._bytes + count > self._limits.max_queued_bytes:
             raise self._busy("too many request bytes are waiting")
         self._bytes += count
+        if count < 0:
+            self._given_back.set()
 
-    @contextmanager
-    def hold(self, responses: int, patience_s: float, tenant: Tenant) -> Iterator[None]:
+    async def wait_for_bytes(self, count: int, deadline: float) -> None:
+        """Count them as soon as there is room for all of them.
+
+        Raises:
+            Busy: the deadline (monotonic seconds) came first.
+        """
+        await self._patiently(partial(self.hold_bytes, count), deadline, "bytes")
+
+    @asynccontextmanager
+    async def hold(self, responses: int, deadline: float, caller: Caller) -> AsyncIterator[None]:
         """Hold places for a request's responses until it is answered.
+
+        Args:
+            responses: of the request.
+            deadline: of the request, monotonic seconds.
+            caller: who asks; a patient one waits until the deadline, each tenant's requests in their order.
 
         Raises:
             InvalidRequest: too_many_items.
             Busy: overloaded, or quota_exceeded where the tenant's own limit is met.
         """
-        self._check(responses, patience_s, tenant)
-        self._count(responses, tenant)
+        tenant = caller.tenant
+        take = partial(self._take, responses, deadline, tenant)
+        if caller.patient:
+            await self._patiently(take, deadline, f"responses of {tenant.name}")
+        else:
+            take()
         try:
             yield
         finally:
             self._count(-responses, tenant)
+
+    def close(self) -> None:
+        """Whoever waits for room is told that the server is going."""
+        self._closed = True
+        self._given_back.set()
+
+    async def freed(self, deadline: float) -> bool:
+        """Wait until something is given back, or may have changed; False: the deadline has come.
+
+        Raises:
+            Busy: the server is going.
+        """
+        left_s = deadline - time.monotonic()
+        if left_s > 0 and not self._closed:
+            self._given_back.clear()
+            await waited(min(left_s, LOOK_AGAIN_S), self._given_back.wait())
+        if self._closed:
+            raise Busy("the server is shutting down", code="draining")
+        return left_s > 0
+
+    async def _patiently(self, take: Callable[[], None], deadline: float, line: str) -> None:
+        """First come, first served: only the first of a line asks again."""
+        async with self._lines.setdefault(line, asyncio.Lock()):
+            while True:
+                try:
+                    return take()
+                except Busy:
+                    if not await self.freed(deadline):
+                        raise
+
+    def _take(self, responses: int, deadline: float, tenant: Tenant) -> None:
+        self._check(responses, deadline - time.monotonic(), tenant)
+        self._count(responses, tenant)
 
     def _check(self, responses: int, patience_s: float, tenant: Tenant) -> None:
         limits, quota = self._limits, tenant.max_queued_responses
@@ -75,6 +145,8 @@ class Admission:
     def _count(self, responses: int, tenant: Tenant) -> None:
         self._responses += responses
         tenant.held_responses += responses
+        if responses < 0:
+            self._given_back.set()
 
     def _busy(self, message: str, code: str = "overloaded") -> Busy:
         return Busy(message, code=code, retry_after_s=min(60.0, max(1.0, self._backlog_s() / 2)))

@@ -59,6 +59,8 @@ class Call:
         self._turns = turns
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
+        if not self.responses:
+            self._done.set()
 
     def started(self, now: float) -> None:
         if self.started_at is None:

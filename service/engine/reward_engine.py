@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from service.batching.planner import Planner, Share
 from service.batching.runner import Runner
 from service.core import DeviceMemory, Item, RewardModel
-from service.engine.admission import Admission, AdmissionLimits, Tenant
+from service.engine.admission import Admission, AdmissionLimits, Caller
 from service.engine.call import Call, Scored
 from service.engine.preparation import Preparer
 from service.engine.scoring import Scoring
+from service.engine.waiting import waited
 from service.errors import BadItem, Busy
 from service.metrics import Metrics
 
@@ -23,6 +24,7 @@ class RewardEngine:
     ) -> None:
         self.draining = False
         self.not_ready: str | None = "the model is loading"  # the reason; None once ready
+        self._settled = asyncio.Event()  # ready, or not going to be
         self.admission = Admission(limits, self._backlog_s)
         self._planner = planner
         self._preparer = preparer
@@ -41,6 +43,17 @@ class RewardEngine:
         self._runner = Runner(model, self._planner, self._metrics)
         self._runner.start()
         self.not_ready = None
+        self._settled.set()
+
+    def refuse(self, reason: str) -> None:
+        """The model is not going to be ready, and why."""
+        self.not_ready = reason
+        self._settled.set()
+
+    async def until_ready(self, deadline: float) -> None:
+        """Wait while the model is loading, until the deadline (monotonic seconds) at the longest."""
+        if self.not_ready is not None:
+            await waited(deadline - time.monotonic(), self._settled.wait())
 
     def alive(self, hang_timeout_s: float) -> bool:
         """False when the model's threads died or a step hangs; never asks the device."""
@@ -49,6 +62,8 @@ class RewardEngine:
     def abandon(self) -> None:
         """Tell everyone still in line that the server is going; the steps under way are answered."""
         self.draining = True
+        self._settled.set()
+        self.admission.close()
         if self._runner is not None:
             self._runner.abandon()
 
@@ -83,8 +98,7 @@ class RewardEngine:
         *,
         timeout_s: float,
         fail: bool,
-        tenant: Tenant | None = None,
-        run: str = "",
+        caller: Caller | None = None,
         begun_at: float | None = None,
     ) -> Scored:
         """Score every response of every item.
@@ -93,26 +107,38 @@ class RewardEngine:
             items: an item that is already known to be bad stands as its error.
             timeout_s: deadline, counted from `begun_at`.
             fail: one bad item refuses the request, and then none is scored; else it is an outcome.
-            tenant: whose quota the responses count against, and whose caches they use.
-            run: the caller's label for fair shares inside the tenant.
+            caller: whose quota the responses count against, and whose caches they use.
             begun_at: when the request came in, monotonic seconds; default now.
 
         Raises:
             ServiceError: the request as a whole is refused.
         """
         begun = time.monotonic() if begun_at is None else begun_at
-        model, tenant = self.model, tenant or Tenant()
+        caller = caller or Caller()
         counts = [_count_of(item) for item in items]
-        share = Share(tenant.name, run, tenant.weight)
-        call = Call(counts, begun, timeout_s, share, self.turns)
-        with self.admission.hold(sum(counts), call.deadline - time.monotonic(), tenant):
+        share = Share(caller.tenant.name, caller.run, caller.tenant.weight)
+        while True:
+            call = Call(counts, begun, timeout_s, share, self.turns)
+            try:
+                return await self._score(call, items, fail, caller)
+            except Busy as busy:  # there was no room for its pictures
+                if not (caller.patient and fail) or busy.code != "overloaded":
+                    raise
+                if not await self.admission.freed(call.deadline):
+                    raise
+
+    async def _score(
+        self, call: Call, items: Sequence[Item | BadItem], fail: bool, caller: Caller
+    ) -> Scored:
+        model, responses = self.model, call.responses
+        async with self.admission.hold(responses, call.deadline, caller):
             lease = self._preparer.lease(self.admission.hold_bytes)
             try:
                 plan = await self._preparer.plan(items)
                 scoring = Scoring(call, fail, self._planner, self._metrics)
                 return await scoring.run(self._preparer, model, plan, lease)
             except asyncio.CancelledError:
-                self._metrics.responses_done("cancelled", sum(counts))
+                self._metrics.responses_done("cancelled", responses)
                 raise
             finally:
                 lease.close()

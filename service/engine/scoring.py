@@ -4,9 +4,8 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TypeVar
 
 from service.batching.planner import Job, Outcome, Planner
 from service.core import Example, RewardModel
@@ -14,10 +13,10 @@ from service.engine.call import Call, Scored, Timing, refusal, usage_of
 from service.engine.pictures import Lease
 from service.engine.plan import Plan
 from service.engine.preparation import Prepared, Preparer
+from service.engine.waiting import waited
 from service.errors import DeadlineExceeded, ServiceError
 from service.metrics import Metrics
 
-T = TypeVar("T")
 LARGE = 256  # responses; more are counted and answered beside the event loop
 JOBS_AT_ONCE = 128  # join the line in one turn of the event loop
 
@@ -39,7 +38,7 @@ class Scoring:
         call = self._call
         with self._planner.expecting():
             prepared = await self._prepare(preparer, model, plan, lease)
-        await _until(call.deadline, call.wait())
+        await waited(call.deadline - time.monotonic(), call.wait())
         if not call.settled:  # thousands can have the same deadline
             await preparer.turns.take()
         answer = partial(self._answer, prepared)
@@ -53,7 +52,7 @@ class Scoring:
         call, begin = self._call, time.monotonic()
         self._prepared = [None] * len(plan.items)
         work = preparer.prepare(model, plan, call.share.tenant, lease, self._ready)
-        await _until(call.deadline, work)
+        await waited(call.deadline - time.monotonic(), work)
         self._prepared_at = time.monotonic()
         self._metrics.prepared(self._prepared_at - begin, len(plan.pictures))
         prepared = self._told_late()
@@ -149,15 +148,6 @@ class Scoring:
             max(0.0, started - self._prepared_at),
             max(0.0, ended - started),
         )
-
-
-async def _until(deadline: float, work: Awaitable[T]) -> T | None:
-    """The result, or None when the deadline (monotonic seconds) comes first."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            return await work
-    except TimeoutError:
-        return None
 
 
 def _refusals(prepared: Prepared) -> list[ServiceError]:

@@ -1,15 +1,26 @@
-"""What may be held at once, and that it is given back whatever happens."""
+"""What may be held at once, that it is given back whatever happens, and who waits for it."""
 
+import asyncio
+import time
+
+import anyio
 import pytest
 
-from service.engine import Admission, AdmissionLimits, Tenant
+from service.engine import Admission, AdmissionLimits, Caller, Tenant
 from service.errors import Busy, InvalidRequest
+from tests.models import WAIT_S
+
+pytestmark = pytest.mark.anyio
 
 LIMITS = AdmissionLimits(max_responses=10, max_queued_responses=15, max_queued_bytes=100)
 
 
 def admission(backlog_s: float = 0.0) -> Admission:
     return Admission(LIMITS, lambda: backlog_s)
+
+
+def holding(held: Admission, responses: int, caller: Caller | None = None, seconds: float = 60.0):
+    return held.hold(responses, time.monotonic() + seconds, caller or Caller())
 
 
 def refused(code: str):
@@ -25,32 +36,140 @@ def test_bytes_are_bounded_and_given_back():
     held.hold_bytes(30)
 
 
-def test_responses_are_bounded_by_request_and_in_all_and_given_back():
+async def test_responses_are_bounded_by_request_and_in_all_and_given_back():
     held = admission()
-    with refused("too_many_items"), held.hold(11, 60.0, Tenant()):
-        pass
-    with held.hold(10, 60.0, Tenant()):
-        with refused("overloaded"), held.hold(6, 60.0, Tenant()):
+    with refused("too_many_items"):
+        async with holding(held, 11):
             pass
-        with held.hold(5, 60.0, Tenant()):
+    async with holding(held, 10):
+        with refused("overloaded"):
+            async with holding(held, 6):
+                pass
+        async with holding(held, 5):
             pass
-    with held.hold(10, 60.0, Tenant()):
+    async with holding(held, 10):
         pass
 
 
-def test_a_tenant_is_bounded_by_its_own_limit():
+async def test_a_tenant_is_bounded_by_its_own_limit():
     held, tenant = admission(), Tenant("team", max_queued_responses=5)
-    with held.hold(4, 60.0, tenant):
-        with refused("quota_exceeded"), held.hold(2, 60.0, tenant):
-            pass
-        with held.hold(2, 60.0, Tenant()):
+    async with holding(held, 4, Caller(tenant)):
+        with refused("quota_exceeded"):
+            async with holding(held, 2, Caller(tenant)):
+                pass
+        async with holding(held, 2):
             pass
     assert tenant.held_responses == 0
 
 
-def test_a_wait_past_the_deadline_is_refused_with_when_to_come_back():
-    with pytest.raises(Busy) as caught, admission(backlog_s=40.0).hold(1, 30.0, Tenant()):
-        pass
+async def test_a_wait_past_the_deadline_is_refused_with_when_to_come_back():
+    with pytest.raises(Busy) as caught:
+        async with holding(admission(backlog_s=40.0), 1, seconds=30.0):
+            pass
     assert caught.value.headers == {"Retry-After": "20"}
-    with admission(backlog_s=40.0).hold(1, 50.0, Tenant()):
+    async with holding(admission(backlog_s=40.0), 1, seconds=50.0):
         pass
+
+
+async def test_what_was_held_is_given_back_when_the_work_fails():
+    held = admission()
+    with pytest.raises(ZeroDivisionError):
+        async with holding(held, 10):
+            raise ZeroDivisionError
+    async with holding(held, 10):
+        pass
+
+
+class Line:
+    """Patient callers, and the order in which they got their places."""
+
+    def __init__(self, held: Admission):
+        self.held = held
+        self.entered: list[str] = []
+        self.leave = asyncio.Event()
+
+    async def stand(self, name: str, responses: int, caller: Caller):
+        async with holding(self.held, responses, caller):
+            self.entered.append(name)
+            await self.leave.wait()
+
+
+async def settle():
+    """Let everything that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_patient_caller_waits_for_places_and_the_first_comes_first():
+    held, patient = admission(), Caller(patient=True)
+    line = Line(held)
+    with anyio.fail_after(WAIT_S):
+        async with anyio.create_task_group() as tasks:
+            async with holding(held, 10):
+                tasks.start_soon(line.stand, "large", 8, patient)
+                await settle()
+                tasks.start_soon(line.stand, "small", 1, patient)
+                await settle()
+                # One place would do for the small one; it does not overtake.
+                assert line.entered == []
+            await settle()
+            assert line.entered == ["large", "small"]
+            line.leave.set()
+
+
+async def test_a_tenant_over_its_limit_holds_up_nobody_else():
+    held, tenant = admission(), Tenant("team", max_queued_responses=1)
+    line = Line(held)
+    with anyio.fail_after(WAIT_S):
+        async with anyio.create_task_group() as tasks:
+            async with holding(held, 1, Caller(tenant)):
+                tasks.start_soon(line.stand, "limited", 1, Caller(tenant, patient=True))
+                await settle()
+                tasks.start_soon(line.stand, "other", 1, Caller(patient=True))
+                await settle()
+                assert line.entered == ["other"]
+            await settle()
+            assert line.entered == ["other", "limited"]
+            line.leave.set()
+
+
+async def test_a_patient_caller_is_refused_at_its_deadline():
+    held = admission()
+    async with holding(held, 10):
+        with refused("overloaded"):
+            async with holding(held, 10, Caller(patient=True), seconds=0.05):
+                pass
+        with refused("overloaded"):
+            held.hold_bytes(100)
+            await held.wait_for_bytes(1, time.monotonic() + 0.05)
+
+
+async def test_bytes_are_waited_for_all_at_once():
+    held = admission()
+    held.hold_bytes(60)
+    with anyio.fail_after(WAIT_S):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(held.wait_for_bytes, 50, time.monotonic() + WAIT_S)
+            await settle()
+            held.hold_bytes(40)  # nothing of the 50 is held while they wait
+            held.hold_bytes(-60)
+    with refused("overloaded"):
+        held.hold_bytes(11)
+
+
+async def test_who_waits_is_told_when_the_server_goes():
+    held = admission()
+    errors = []
+
+    async def stand():
+        try:
+            async with holding(held, 10, Caller(patient=True)):
+                pass
+        except Busy as error:
+            errors.append(error.code)
+
+    async with holding(held, 10), anyio.create_task_group() as tasks:
+        tasks.start_soon(stand)
+        await settle()
+        held.close()
+    assert errors == ["draining"]

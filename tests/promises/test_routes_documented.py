@@ -7,9 +7,9 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from service.api.items import Rules
+from service.api.parameters import BY_HEADER, QUERY_KEYS
 from service.api.parsing import parse_request
 from service.api.schemas import ITEM_KEYS, OPTION_KEYS, RESERVED, ScoreResponse
-from service.api.score import _BY_HEADER, _QUERY_KEYS
 from service.app import create_app
 from service.core import Item
 from service.errors import STATUS_BY_CODE
@@ -70,8 +70,8 @@ def test_every_item_key_and_reserved_key_is_named():
 def test_headers_and_query_parameters_are_documented():
     rows = table(PAGE, "header in", "query", "meaning")
     pairs = {query.strip("`"): header.strip("`").lower() for header, query, _ in rows if query}
-    assert pairs == _BY_HEADER | {"model": ""}
-    assert set(pairs) == _QUERY_KEYS
+    assert pairs == BY_HEADER | {"model": ""}
+    assert set(pairs) == QUERY_KEYS
 
 
 @pytest.mark.parametrize("body", REQUESTS, ids=range(len(REQUESTS)))
