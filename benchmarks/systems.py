@@ -100,22 +100,22 @@ class Served:
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = system.command(checkpoint, port)
-        self._child = Child(command, ENV | system.env, logs / f"{system.name}.log")
+        self.child = Child(command, ENV | system.env, logs / f"{system.name}.log")
 
     def burst(self, spec: Spec, calls: Sequence[Call]) -> Outcome:  # noqa: ARG002 - Runner's
-        with measuring(self._child):
+        with measuring(self.child):
             return self._measured(calls, load.at_once(len(calls)))
 
     def poisson(self, calls: Sequence[Call], rate_per_s: float, seed: int) -> Outcome:
         """Calls arrive at random at a mean rate, whether or not others are answered."""
-        with measuring(self._child):
+        with measuring(self.child):
             return self._measured(calls, load.poisson(len(calls), rate_per_s, seed))
 
     def close(self) -> None:
-        self._child.stop()
+        self.child.stop()
 
     def _measured(self, calls: Sequence[Call], arrivals_s: Sequence[float]) -> Outcome:
-        wire, child = self._system.wire, self._child
+        wire, child = self._system.wire, self.child
         sent = [(i, wire.body(one)) for i, c in enumerate(calls) for one in calls_for(wire, [c])]
         child.reset_peak()
         cpu_s, before = child.cpu_s(), self._counters()
@@ -156,9 +156,9 @@ class Served:
         """
         until = time.monotonic() + READY_S
         while not _answers(self.url + self._system.ready):
-            if not self._child.alive or time.monotonic() > until:
-                self._child.stop()
-                raise Unavailable(f"did not start: see {self._child.log.name}")
+            if not self.child.alive or time.monotonic() > until:
+                self.child.stop()
+                raise Unavailable(f"did not start: see {self.child.log.name}")
             time.sleep(0.2)
 
 
