@@ -33,7 +33,7 @@ REWARDS = (
 
 ROUTES = (
     *("/score", "/v1/score", "/get_reward", "/get_reward_mllm", "/v1/score/evaluation"),
-    *("/reward", "/classify", "/v2/models/{name}/infer"),
+    *("/reward", "/verify", "/classify", "/v2/models/{name}/infer"),
     *("/v1/models", "/info", "/version", "/docs", "/openapi.json", "/", "other"),
 )
 STATUSES = ("ok", "client_error", "shed", "timeout", "error")

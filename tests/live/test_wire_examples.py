@@ -63,7 +63,8 @@ def test_commands_are_answered(server, script):
 
 def test_every_route_has_an_example():
     shown = {path.partition("?")[0].replace("basereward", "{name}") for path, _, _ in PAIRS}
-    shown |= {"/score", "/v1/score", "/get_reward_mllm"}  # the native ones, and an alias
+    # The native ones, an alias, and one that takes nothing.
+    shown |= {"/score", "/v1/score", "/get_reward_mllm", "/seed_session"}
     assert shown == {path for method, path in documented_routes() if method == "POST"}
 
 

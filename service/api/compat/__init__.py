@@ -5,5 +5,6 @@ from service.api.compat.evaluation import EVALUATION
 from service.api.compat.get_reward import GET_REWARD
 from service.api.compat.inference import INFERENCE
 from service.api.compat.reward import REWARD
+from service.api.compat.verify import VERIFY
 
-FORMATS = (GET_REWARD, EVALUATION, REWARD, CLASSIFY, INFERENCE)
+FORMATS = (GET_REWARD, EVALUATION, REWARD, VERIFY, CLASSIFY, INFERENCE)

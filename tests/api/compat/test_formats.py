@@ -87,6 +87,83 @@ async def test_reward_refuses_a_prompt_in_another_template():
     error_of(await posted("/reward", body), 422, "invalid_item")
 
 
+# NeMo-Gym
+
+
+def rollout(given, *output, **params):
+    return {
+        "responses_create_params": {"input": given} | params,
+        "response": {"output": list(output)},
+    }
+
+
+def said(text):
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    return {"type": "message", "role": "assistant", "id": "m", "content": content}
+
+
+LOOK = [
+    {"type": "input_image", "image_url": data_uri(png()), "detail": "auto"},
+    {"type": "input_text", "text": "What?"},
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "turns", "system"),
+    [
+        (rollout("What?", said("Red.")), ["What?"], None),
+        (rollout([{"role": "user", "content": LOOK}], said("Red.")), [PICTURE, "What?"], None),
+        (
+            rollout([{"role": "user", "content": "What?"}], {"type": "reasoning"}, said("Red.")),
+            ["What?"],
+            None,
+        ),
+        (rollout("What?", said("Red."), instructions="Be brief."), ["What?"], "Be brief."),
+        (
+            rollout(
+                [
+                    {"role": "developer", "content": "Be brief."},
+                    {"role": "user", "content": "What?"},
+                ],
+                said("Red."),
+            ),
+            ["What?"],
+            "Be brief.",
+        ),
+    ],
+)
+async def test_verify_answers_the_rollout_with_its_reward(body, turns, system):
+    body |= {
+        "answer": "red",
+        "responses_create_params": body["responses_create_params"] | {"top_p": 1},
+    }
+    expected = reward_of([("user", turns)], "Red.", system)
+    assert (await posted("/verify", body)).json() == body | {"reward": expected}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        rollout("What?"),
+        rollout("What?", said("a"), said("b")),
+        rollout("What?", {"type": "function_call"}),
+        rollout([{"role": "user", "content": [{"type": "input_audio"}]}], said("Red.")),
+        rollout(
+            [{"role": "user", "content": [{"type": "input_image", "file_id": "1"}]}], said("a")
+        ),
+        rollout(None, said("Red.")),
+    ],
+)
+async def test_verify_refuses_what_it_cannot_judge(body):
+    error_of(await posted("/verify", body), 422, "invalid_item")
+
+
+async def test_a_session_needs_nothing():
+    assert (await posted("/seed_session", {})).json() == {}
+
+
 # vLLM
 
 
