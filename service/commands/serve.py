@@ -14,12 +14,13 @@ from typing import Any
 import uvicorn
 
 from service import demo, log, settings
-from service.app import Lifecycle, create_app
+from service.app import create_app
 from service.commands import malloc
 from service.commands.acceptor import AT_ONCE, Acceptor
 from service.commands.protocol import Protocol
 from service.engine import Turns
 from service.errors import StartError
+from service.lifecycle import Lifecycle
 from service.model.loading import open_source
 from service.settings import Settings
 

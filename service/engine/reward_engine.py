@@ -50,6 +50,10 @@ class RewardEngine:
         self.not_ready = reason
         self._settled.set()
 
+    def stop_waiting(self) -> None:
+        """Whoever waits for the model to load need not any more."""
+        self._settled.set()
+
     async def until_ready(self, deadline: float) -> None:
         """Wait while the model is loading, until the deadline (monotonic seconds) at the longest."""
         if self.not_ready is not None:
