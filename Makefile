@@ -4,12 +4,12 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test burst serve bench bench-full bench-gpu lock clean
+.PHONY: setup check test test-trainers burst serve bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(V)/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(V)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(V)/python -m pip install -q -c constraints.txt -e '.[dev]' -e client
 	touch $@
 
 check: setup
@@ -17,6 +17,10 @@ check: setup
 
 test: setup
 	$(V)/python -m pytest
+
+test-trainers: setup
+	$(V)/python -m tests.trainers.environment
+	.venv-trainers/bin/python -m pytest -c tests/trainers/pytest.ini --rootdir . tests/trainers
 
 burst: setup
 	$(V)/python -m pytest -s tests/live/test_burst.py

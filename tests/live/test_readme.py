@@ -13,8 +13,11 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def block(language: str, containing: str) -> str:
-    found = [b for b in re.findall(rf"```{language}\n(.*?)```", README, re.S) if containing in b]
+CLIENT_README = (ROOT / "client" / "README.md").read_text("utf-8")
+
+
+def block(language: str, containing: str, text: str = README) -> str:
+    found = [b for b in re.findall(rf"```{language}\n(.*?)```", text, re.S) if containing in b]
     assert len(found) == 1, containing
     return found[0]
 
@@ -57,6 +60,16 @@ def test_the_command_prints_the_ranking_shown():
     assert [row[2] for row in given] == [row[2] for row in shown]
     for ours, theirs in zip(given, shown, strict=True):
         assert float(ours[1]) == pytest.approx(float(theirs[1]), abs=1e-3)
+
+
+@pytest.mark.parametrize("text", [README, CLIENT_README], ids=["README", "client/README"])
+def test_the_client_s_lines_print_the_rewards(server, text):
+    code = block("python", "score_group", text).replace("http://127.0.0.1:8000", server.url)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    shown = json.loads(block("json", '"rewards"'))["rewards"][0]
+    assert json.loads(done.stdout) == pytest.approx(shown, abs=1e-3)
 
 
 def test_the_two_commands_are_make_targets():

@@ -1,0 +1,93 @@
+"""One event loop in a thread, with the connections of one client in one process; nothing of rewards."""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import httpx
+
+from basereward_client.errors import Unavailable
+
+T = TypeVar("T")
+CONNECT_S = 10.0
+KEEPALIVE_S = 4.0  # below the 5 s after which the server closes an idle connection
+# An answer may take long: that its host is dead is noticed by probes, within a minute.
+PROBES = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+if sys.platform == "linux":
+    seconds = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+    PROBES += [(socket.IPPROTO_TCP, option, value) for option, value in seconds.items()]
+
+
+class Engine:
+    """Of the process that made it: in a forked child it is left alone."""
+
+    def __init__(self, max_connections: int) -> None:
+        self.slots = asyncio.Semaphore(max_connections)
+        self.fallen: dict[str, float] = {}  # URL → when it last could not be reached
+        self.log_at = float("-inf")  # no line before
+        self._tls = httpx.create_ssl_context()
+        self._limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=KEEPALIVE_S)
+        self._pool = self._connections()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._stopping = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="basereward-client", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        with self._lock:  # what is submitted before the stop is answered by it
+            if not self._stopped:
+                return asyncio.run_coroutine_threadsafe(self._answered(work), self._loop)
+        work.close()
+        raise RuntimeError("the client is closed")
+
+    async def send(self, url: str, fresh: bool = False, **request: Any) -> httpx.Response:
+        """As httpx would, a POST of what has a body; on a connection of its own if it must be fresh."""
+        method = "POST" if {"content", "files"} & set(request) else "GET"
+        if not fresh:
+            return await self._pool.request(method, url, **request)
+        async with self._connections() as pool:
+            return await pool.request(method, url, **request)
+
+    def stop(self) -> None:
+        """Every waiting caller is answered."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if not self._stopped:
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            self._stopped = True
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _connections(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(self._tls, limits=self._limits, socket_options=PROBES)
+        timeout = httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S)
+        return httpx.AsyncClient(transport=transport, timeout=timeout)
+
+    async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._stopping.is_set():
+                raise Unavailable("the client was closed meanwhile", code="closed") from None
+            raise
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        async with self._pool:
+            await self._stopping.wait()
+            working = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
