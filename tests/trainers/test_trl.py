@@ -1,0 +1,235 @@
+"""TRL's own trainers take steps on rewards that the server gave, and on no other numbers."""
+
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset, Features, List, Value
+from datasets import Image as ImageColumn
+from PIL import Image
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl.trainer.utils import is_async_callable
+
+from basereward_client import BadRequest, RewardClient, Scheme
+from basereward_client.adapters.trl import make_reward_func
+from tests.trainers.conftest import Server, shape, uri
+from tests.trainers.examples import example
+from tests.trainers.policies import processor, text_policy, tokenizer, vision_policy
+
+CLOSE = 1e-4  # float32 of other batches
+GROUP = 4
+COLOURS = ("red", "blue", "green", "orange")
+TEXT = Dataset.from_dict({"prompt": [f"Say something {c}." for c in COLOURS]})
+
+
+def asked() -> list[dict[str, Any]]:
+    return [{"role": "user", "content": "What colour is the shape?"}]
+
+
+def with_column() -> Dataset:
+    rows = [{"prompt": asked(), "image": shape(colour)} for colour in COLOURS]
+    return Dataset.from_list(rows).cast_column("image", ImageColumn())
+
+
+def with_blocks() -> Dataset:
+    """The pictures' places stand in the prompt, of two turns; Arrow fills their missing keys with nulls."""
+    blocks = [{"type": "image", "text": None}, {"type": "text", "text": "What colour?"}]
+    system = [{"type": "text", "text": "Be brief."}]
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": blocks}]
+    rows = [{"prompt": turns, "images": [shape(colour)]} for colour in COLOURS]
+    part = {"type": Value("string"), "text": Value("string")}
+    turn = {"role": Value("string"), "content": List(part)}
+    return Dataset.from_list(rows, Features({"prompt": List(turn), "images": List(ImageColumn())}))
+
+
+def with_two() -> Dataset:
+    rows = [{"prompt": asked(), "images": [shape(c), shape(c, "rectangle")]} for c in COLOURS]
+    return Dataset.from_list(rows).cast_column("images", List(ImageColumn()))
+
+
+def options(kind: type, folder: Path, **more: Any) -> Any:
+    return kind(
+        output_dir=str(folder),
+        num_generations=GROUP,
+        per_device_train_batch_size=2 * GROUP,
+        max_completion_length=8,
+        max_steps=2,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        beta=0.0,  # without a reference model, which RLOO would load by its name
+        bf16=False,
+        **more,
+    )
+
+
+def recording(function: Any) -> tuple[Any, list[tuple[dict[str, Any], list[float | None]]]]:
+    """The same function; and what it was given and answered each time."""
+    seen: list[tuple[dict[str, Any], list[float | None]]] = []
+
+    class Blocking(type(function)):  # type: ignore[misc]
+        def __call__(self, **columns: Any) -> Any:
+            rewards = super().__call__(**columns)
+            seen.append((columns, rewards))
+            return rewards
+
+    class Awaited(type(function)):  # type: ignore[misc]
+        async def __call__(self, **columns: Any) -> Any:
+            rewards = await super().__call__(**columns)
+            seen.append((columns, rewards))
+            return rewards
+
+    function.__class__ = Awaited if is_async_callable(function) else Blocking
+    return function, seen
+
+
+def reward_of(server: Server, prompt: Any, completion: Any) -> float:
+    """Of one row, asked for by plain HTTP."""
+    if isinstance(prompt, str):
+        return server.reward(completion, prompt)
+    turns = [{"role": turn["role"], "content": parts_of(turn["content"])} for turn in prompt]
+    return server.reward(completion[0]["content"], turns)
+
+
+def parts_of(content: Any) -> Any:
+    if isinstance(content, str):
+        return content
+    return [
+        {"type": "image", "image": uri(part["image"])}
+        if part["type"] == "image"
+        else {"type": "text", "text": part["text"]}
+        for part in content
+    ]
+
+
+def check(trainer: Any, seen: list[Any], server: Server, pictures: int) -> None:
+    """Two steps were taken, each on the server's rewards for the rows it rolled out."""
+    trainer.train()
+    logs = [line for line in trainer.state.log_history if "reward" in line]
+    assert trainer.state.global_step == len(seen) == len(logs) == 2
+    for (columns, rewards), log in zip(seen, logs, strict=True):
+        rows = list(zip(columns["prompts"], columns["completions"], strict=True))
+        assert len(rows) == 2 * GROUP
+        assert all(str(row).count("'image':") == pictures for row, _ in rows)
+        expected = [reward_of(server, *row) for row in rows]
+        assert rewards == pytest.approx(expected, abs=CLOSE)
+        assert len(set(expected)) > 2  # they tell the rows apart
+        assert log["rewards/basereward/mean"] == pytest.approx(sum(expected) / len(rows), abs=CLOSE)
+        assert 0 < log["basereward/forward_s"] < log["basereward/total_s"]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("kind", [GRPOTrainer, RLOOTrainer])
+def test_text(kind: Any, is_async: bool, url: str, server: Server, tmp_path: Path) -> None:
+    reward, seen = recording(make_reward_func(url, is_async=is_async))
+    assert is_async_callable(reward) == is_async
+    args = options(GRPOConfig if kind is GRPOTrainer else RLOOConfig, tmp_path)
+    trainer = kind(
+        text_policy(), reward, args=args, train_dataset=TEXT, processing_class=tokenizer()
+    )
+    check(trainer, seen, server, pictures=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataset", "is_async", "pictures"),
+    [
+        (GRPOTrainer, with_column, False, 1),
+        (GRPOTrainer, with_blocks, True, 1),
+        (GRPOTrainer, with_two, True, 2),
+        (RLOOTrainer, with_column, True, 1),
+        (RLOOTrainer, with_two, False, 2),
+    ],
+)
+def test_pictures(
+    kind: Any, dataset: Any, is_async: bool, pictures: int, server: Server, tmp_path: Path
+) -> None:
+    reward, seen = recording(make_reward_func(server.url, is_async=is_async))
+    args = options(GRPOConfig if kind is GRPOTrainer else RLOOConfig, tmp_path)
+    policy, own = vision_policy(), processor()
+    trainer = kind(policy, reward, args=args, train_dataset=dataset(), processing_class=own)
+    check(trainer, seen, server, pictures)
+
+
+def test_example(url: str, tmp_path: Path) -> None:
+    trainer = example("trl_grpo.py").make_trainer(
+        vision_policy(),
+        with_column(),
+        options(GRPOConfig, tmp_path),
+        url,
+        processing_class=processor(),
+    )
+    trainer.train()
+    rewards = [line["reward"] for line in trainer.state.log_history if "reward" in line]
+    assert len(rewards) == 2
+    assert all(0 < reward < 1 for reward in rewards)
+
+
+def too_small() -> Dataset:
+    """Every second picture is one that no server scores."""
+    return with_column().map(
+        lambda row, i: {"image": shape("red", size=20)} if i % 2 else row, with_indices=True
+    )
+
+
+def test_bad_row_is_left_out(url: str, tmp_path: Path) -> None:
+    reward, seen = recording(make_reward_func(url, on_error="none"))
+    args = options(GRPOConfig, tmp_path)
+    GRPOTrainer(
+        vision_policy(), reward, args=args, train_dataset=too_small(), processing_class=processor()
+    ).train()
+    rewards = [reward for _, answered in seen for reward in answered]
+    assert len(rewards) == 4 * GROUP
+    assert rewards.count(None) == 2 * GROUP
+
+
+def test_bad_row_ends_training(url: str, tmp_path: Path) -> None:
+    trainer = GRPOTrainer(
+        vision_policy(),
+        make_reward_func(url),
+        args=options(GRPOConfig, tmp_path),
+        train_dataset=too_small(),
+        processing_class=processor(),
+    )
+    with pytest.raises(BadRequest) as error:
+        trainer.train()
+    assert error.value.code == "image_dimensions"
+
+
+def test_pickles(url: str, server: Server) -> None:
+    """As async GRPO needs it, which scores in a process of its own."""
+    reward = pickle.loads(pickle.dumps(make_reward_func(url, name="other")))
+    assert reward.__name__ == "other"
+    expected = server.reward("Four.", "Two and two?")
+    assert reward(prompts=["Two and two?"], completions=["Four."]) == [
+        pytest.approx(expected, abs=CLOSE)
+    ]
+
+
+def test_hybrid_takes_answers_from_their_column(url: str, server: Server) -> None:
+    reward = make_reward_func(url, scheme=Scheme("hybrid"), answer_column="solution")
+    texts = ["4", "5", "6"]
+    got = reward(prompts=["Two and two?"] * 3, completions=texts, solution=["4", "4", None])
+    sigmoids = [1 / (1 + math.exp(-server.reward(text, "Two and two?"))) for text in texts]
+    assert got == [1.0, *(pytest.approx(s, abs=CLOSE) for s in sigmoids[1:])]
+
+
+def test_group_is_sent_as_one_item(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose pictures are distinct objects of equal pixels, as TRL makes them."""
+    sent: list[Any] = []
+    score = RewardClient.score
+    monkeypatch.setattr(
+        RewardClient, "score", lambda own, items: sent.append(items) or score(own, items)
+    )
+    images: list[Image.Image] = [shape(colour) for colour in ("red", "red", "blue", "blue")]
+    completions = [[{"role": "assistant", "content": text}] for text in "abcd"]
+    make_reward_func(url)(prompts=[asked()] * 4, completions=completions, image=images)
+    assert [item["responses"] for item in sent[0]] == [["a", "b"], ["c", "d"]]
+
+
+def test_several_turns_are_no_response(url: str) -> None:
+    turns = [{"role": "assistant", "content": "Let me see."}, {"role": "tool", "content": "4"}]
+    with pytest.raises(ValueError, match="unpack"):
+        make_reward_func(url)(prompts=[asked()], completions=[turns])
