@@ -1,4 +1,4 @@
-"""ms-swift: `swift rlhf --rlhf_type grpo --external_plugins examples/trainers/swift_plugin.py --reward_funcs basereward …`
+"""ms-swift: `--external_plugins examples/trainers/swift_plugin.py --reward_funcs basereward`, of `swift rlhf --rlhf_type grpo`
 
 Without a URL, the settings are those of the environment: BASEREWARD_URL and the others.
 """

@@ -66,7 +66,12 @@ def test_the_command_prints_the_ranking_shown():
 def test_the_client_s_lines_print_the_rewards(server, text):
     code = block("python", "score_group", text).replace("http://127.0.0.1:8000", server.url)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     shown = json.loads(block("json", '"rewards"'))["rewards"][0]
     assert json.loads(done.stdout) == pytest.approx(shown, abs=1e-3)
