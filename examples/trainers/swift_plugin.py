@@ -1,6 +1,6 @@
-"""ms-swift: `--external_plugins examples/trainers/swift_plugin.py --reward_funcs basereward`, of `swift rlhf --rlhf_type grpo`
+"""ms-swift: `swift rlhf --rlhf_type grpo --external_plugins examples/trainers/swift_plugin.py …`
 
-Without a URL, the settings are those of the environment: BASEREWARD_URL and the others.
+`--reward_funcs basereward` names it. Without a URL, the settings are those of the environment: BASEREWARD_URL and the others.
 """
 
 from swift.rewards import orms

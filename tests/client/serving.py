@@ -35,7 +35,9 @@ def live(model: StandIn | None = None, **settings: Any) -> Iterator[Live]:
     settings.setdefault("prepare_threads", 2)
     app = create_app(Settings(**settings), model)
     with (
-        start_blocking_portal() as portal,
+        start_blocking_portal(
+            backend_options={"use_uvloop": True}
+        ) as portal,  # as the command does
         portal.wrap_async_context_manager(listening(app)) as port,
     ):
         try:
