@@ -1,6 +1,7 @@
 """ms-swift: `swift rlhf --rlhf_type grpo --external_plugins examples/trainers/swift_plugin.py …`
 
-`--reward_funcs basereward` names it. Without a URL, the settings are those of the environment: BASEREWARD_URL and the others.
+`--reward_funcs basereward` names it. Without a URL, the settings are those of the environment: BASEREWARD_URL and
+the others.
 """
 
 from swift.rewards import orms
