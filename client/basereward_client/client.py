@@ -1,6 +1,5 @@
 """The two clients, alike but for `await`; how a call is answered stands in `calls`."""
 
-import asyncio
 import os
 import time
 import weakref
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from basereward_client.rewards import Rewards
 from basereward_client.settings import Settings
 
-if TYPE_CHECKING:  # httpx is imported with the first call
+if TYPE_CHECKING:  # httpx and asyncio are imported with the first call
     from basereward_client.calls import Calls
 
 T = TypeVar("T")
@@ -117,7 +116,9 @@ class AsyncRewardClient(Client):
         return await self._wait(self._calls.info(self, self._until(None)))
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._stop)
+        from asyncio import to_thread
+
+        await to_thread(self._stop)
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,7 +127,9 @@ class AsyncRewardClient(Client):
         await self.close()
 
     async def _wait(self, work: Work[T]) -> T:
-        return await asyncio.wrap_future(self._calls.submit(work))
+        from asyncio import wrap_future
+
+        return await wrap_future(self._calls.submit(work))
 
 
 def _group(

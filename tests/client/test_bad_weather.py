@@ -370,7 +370,9 @@ def test_412_is_asked_again_on_a_fresh_connection(server: Live, kind: str) -> No
     """A balancer leads each connection to one replica; a rollout has reached some."""
     items, expected = some_items(tag=kind)
     with _updated() as new, proxied(server.portal, [server.port, server.port, new.port]) as proxy:
-        rewards = score(kind, items, proxy.url, expect_fingerprint=new.model.info.fingerprint)
+        pinned = {"expect_fingerprint": new.model.info.fingerprint}
+        # Sooner than an idle connection would be given up anyway.
+        rewards = score(kind, items, proxy.url, timeout=3, **pinned)
         assert proxy.connections == 3
     assert (rewards, rewards.fingerprint) == (expected, new.model.info.fingerprint)
     assert server.model.info.fingerprint != rewards.fingerprint
@@ -403,8 +405,11 @@ def test_a_dead_url_is_passed_over(server: Live, kind: str) -> None:
         doomed = [x for x in some if delivery.order(urls, _key(x), ())[0] == proxy.url][:4]
         for item in doomed:
             assert score(kind, [item], urls, timeout=5) == [reward(**item)]
-        with RewardClient(urls) as client:  # which remembers, for a while
+        with RewardClient(urls) as client:
             assert client.score(some) == [reward(**item) for item in some]
+            server.portal.call(proxy.open)  # but for a while it is asked last
+            assert client.score(some) == [reward(**item) for item in some]
+            assert not proxy.arrived
     assert doomed
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import basereward_client
 
-HEAVY = ("PIL", "numpy", "torch", "httpx")
+HEAVY = ("PIL", "numpy", "torch", "httpx", "asyncio")
 LIMIT_S = 0.1
 
 
@@ -21,8 +21,8 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 def test_the_import_takes_less_than_a_tenth_of_a_second() -> None:
-    """The best of several, as another process's share of the machine is not ours."""
-    code = "import time; t = time.perf_counter(); import basereward_client; print(time.perf_counter() - t)"
+    """Of processor time, the best of several: what else runs on the machine is not ours."""
+    code = "import time; t = time.process_time(); import basereward_client; print(time.process_time() - t)"
     best = min(float(_fresh(code)) for _ in range(5))
     assert best < LIMIT_S
 

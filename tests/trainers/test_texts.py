@@ -16,6 +16,7 @@ from basereward_client.adapters.texts import (
     picture,
     rollout,
     seated,
+    tagged,
 )
 from tests.trainers.conftest import Server, png, shape
 
@@ -176,6 +177,13 @@ def test_seating_leaves_the_trainers_rows_alone() -> None:
 )
 def test_picture(value: Any, taken: Any) -> None:
     assert picture(value) == taken
+
+
+def test_tagged_keeps_the_places() -> None:
+    place = {"type": "image"}
+    texts = [{"type": "text", "text": text} for text in ("This ", " or ")]
+    assert tagged("This <image> or <image>") == [texts[0], place, texts[1], place]
+    assert tagged("<image><image>") == [place, place]
 
 
 def test_described() -> None:

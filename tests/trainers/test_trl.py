@@ -216,6 +216,19 @@ def test_hybrid_takes_answers_from_their_column(url: str, server: Server) -> Non
     assert got == [1.0, *(pytest.approx(s, abs=CLOSE) for s in sigmoids[1:])]
 
 
+def test_pictures_of_columns_alone(url: str, server: Server) -> None:
+    """Where the prompt has no blocks; a row may have none."""
+    reward, images = make_reward_func(url), [shape("red"), shape("blue", "rectangle")]
+    got = reward(prompts=["What?"] * 2, completions=["Red."] * 2, image=[images[0], None])
+    expected = [server.reward("Red.", "What?", images[0]), server.reward("Red.", "What?")]
+    assert got == pytest.approx(expected, abs=CLOSE)
+    texts = [[{"role": "assistant", "content": "Red."}]] * 2
+    got = reward(prompts=[asked()] * 2, completions=texts, images=[images, []])
+    question = asked()[0]["content"]
+    expected = [server.reward("Red.", question, *images), server.reward("Red.", question)]
+    assert got == pytest.approx(expected, abs=CLOSE)
+
+
 def test_group_is_sent_as_one_item(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose pictures are distinct objects of equal pixels, as TRL makes them."""
     sent: list[Any] = []
