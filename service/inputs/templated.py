@@ -21,7 +21,8 @@ _PICTURE = re.compile(
 _PADDING = re.compile(r"\A(?:<\|endoftext\|>)+")
 _ENDED = re.compile(r"(?:<\|im_end\|>\n?)?(?:<\|endoftext\|>)*\Z")
 _ENDED_PLAIN = re.compile(r"(?:<\|im_end\|>\n?|</s>|<eos>)?(?:<\|endoftext\|>)*\Z")
-_TOKEN = re.compile(r"<\|[A-Za-z_0-9]+\|>|<start_of_turn>|\[/?INST\]")
+# Marks of other templates: text that holds one is no plain prompt.
+_TOKEN = re.compile(r"<\|\w+\|>|<｜[^｜]+｜>|<start_of_turn>|\[/?INST\]|\A<s>|\A<bos>")
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,9 @@ def test_plain_text_is_prompt_and_answer():
         (PROMPT + "Hm.Red.", PROMPT + "<think>"),
         ("[INST] What? [/INST] Red.", "[INST] What? [/INST]"),
         ("<|start_header_id|>user Red.", "<|start_header_id|>user"),
+        ("<｜User｜>What?<｜Assistant｜>Red.", "<｜User｜>What?<｜Assistant｜>"),
+        ("<s>What? Red.", "<s>What?"),
+        ("<bos>What? Red.", "<bos>What?"),
         (turn("tool", "4") + HEADER + "Four.", turn("tool", "4") + HEADER),
         ("Well: " + PROMPT + "Red.", "Well: " + PROMPT),
         (
