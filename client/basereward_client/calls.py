@@ -40,7 +40,7 @@ class Calls(Engine):
         path = "/readyz"
         while True:
             try:
-                answer = await self.send(url + path, headers=settings.headers(url))
+                answer = await self.send(url, path, headers=settings.headers(url))
                 if answer.is_success:
                     del waiting[url]
                     return

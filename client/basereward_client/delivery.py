@@ -100,7 +100,7 @@ class Delivery(Generic[T]):
             # After a 412 another connection may lead to another replica.
             fresh = any(isinstance(f, errors.FingerprintChanged) for f in self.failures[-1:])
             try:
-                response = await self.engine.send(url + self.path, fresh, **sent)
+                response = await self.engine.send(url, self.path, fresh, **sent)
             except httpx.RequestError as error:
                 if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                     self.engine.fallen[url] = now()

@@ -5,9 +5,11 @@ import os
 import socket
 import sys
 import threading
+from collections import defaultdict, deque
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from functools import cache
+from itertools import chain
 from typing import Any, TypeVar
 
 import httpx
@@ -34,8 +36,8 @@ class Engine:
         self.slots = asyncio.Semaphore(max_connections)
         self.fallen: dict[str, float] = {}  # URL → when it last could not be reached
         self.log_at = float("-inf")  # no line before
-        self._limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=KEEPALIVE_S)
-        self._pool = self._connections()
+        # By URL, in the order of last use; and when that was.
+        self._idle: defaultdict[str, deque[tuple[float, httpx.AsyncClient]]] = defaultdict(deque)
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._stopped = False
@@ -51,13 +53,22 @@ class Engine:
         work.close()
         raise RuntimeError("the client is closed")
 
-    async def send(self, url: str, fresh: bool = False, **request: Any) -> httpx.Response:
-        """As httpx would, a POST of what has a body; on a connection of its own if it must be fresh."""
+    async def send(
+        self, url: str, path: str, fresh: bool = False, **request: Any
+    ) -> httpx.Response:
+        """As httpx would, a POST of what has a body; on the connection used last, if it need not be fresh."""
+        idle = self._idle[url]
+        while idle and self._loop.time() - idle[0][0] > KEEPALIVE_S:
+            await idle.popleft()[1].aclose()
+        http = self._connection() if fresh or not idle else idle.pop()[1]
         method = "POST" if {"content", "files"} & set(request) else "GET"
-        if not fresh:
-            return await self._pool.request(method, url, **request)
-        async with self._connections() as pool:
-            return await pool.request(method, url, **request)
+        try:
+            response = await http.request(method, url + path, **request)
+        except BaseException:
+            await http.aclose()
+            raise
+        idle.append((self._loop.time(), http))
+        return response
 
     def stop(self) -> None:
         """Every waiting caller is answered."""
@@ -70,10 +81,14 @@ class Engine:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _connections(self) -> httpx.AsyncClient:
-        transport = httpx.AsyncHTTPTransport(tls(), limits=self._limits, socket_options=PROBES)
-        timeout = httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S)
-        return httpx.AsyncClient(transport=transport, timeout=timeout)
+    @staticmethod
+    def _connection() -> httpx.AsyncClient:
+        """One connection: a pool takes time in the square of those it holds (httpcore 1.0)."""
+        limits = httpx.Limits(max_connections=1)
+        transport = httpx.AsyncHTTPTransport(tls(), limits=limits, socket_options=PROBES)
+        return httpx.AsyncClient(
+            transport=transport, timeout=httpx.Timeout(None, connect=CONNECT_S)
+        )
 
     async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -88,9 +103,10 @@ class Engine:
         self._loop.close()
 
     async def _serve(self) -> None:
-        async with self._pool:
-            await self._stopping.wait()
-            working = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+        await self._stopping.wait()
+        working = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        for _, http in chain(*self._idle.values()):
+            await http.aclose()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
@@ -15,6 +16,11 @@ from service.settings import Settings
 from tests.api.serving import listening
 from tests.inputs.pictures import pixels, png, raster
 from tests.models import StandIn, reward
+
+KINDS = ("sync", "async")
+BOTH = pytest.mark.parametrize("kind", KINDS)
+EITHER = pytest.mark.parametrize("on_error", ["raise", "none"])
+ALLOWANCE_S = 1.0  # beyond the deadline, on a busy machine
 
 
 @dataclass
@@ -34,10 +40,9 @@ def live(model: StandIn | None = None, **settings: Any) -> Iterator[Live]:
     model = model or StandIn()
     settings.setdefault("prepare_threads", 2)
     app = create_app(Settings(**settings), model)
+    # The loop of the command: asyncio's own leaves Nagle's algorithm on for sockets made with proto 0.
     with (
-        start_blocking_portal(
-            backend_options={"use_uvloop": True}
-        ) as portal,  # as the command does
+        start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
         portal.wrap_async_context_manager(listening(app)) as port,
     ):
         try:
@@ -80,3 +85,18 @@ def score(kind: str, items: Any, url: Any, **settings: Any) -> Rewards:
             return await client.score(items)
 
     return asyncio.run(awaited())
+
+
+def nothing_but_errors(rewards: Rewards, expected: list[Any]) -> None:
+    """Every response is None, and each has its error."""
+    assert rewards == [[None] * len(row) if isinstance(row, list) else None for row in expected]
+    places = [(e.index, e.response) for e in rewards.errors]
+    assert places == [
+        (i, r)
+        for i, row in enumerate(expected)
+        for r in range(len(row) if isinstance(row, list) else 1)
+    ]
+
+
+def singles(*responses: str) -> list[dict[str, str]]:
+    return [{"prompt": f"p{i}", "response": r} for i, r in enumerate(responses)]

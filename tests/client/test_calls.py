@@ -1,32 +1,25 @@
 """Calls against the real application: what is asked of it, and what its refusals and partial answers become."""
 
-import asyncio
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from basereward_client import (
-    AsyncRewardClient,
     BadRequest,
     DeadlineExceeded,
-    NotReady,
     RewardClient,
     RewardError,
     ServerFailure,
-    Unauthorized,
     request,
 )
-from tests.client.fault_proxy import Exchange, clear, proxied
-from tests.client.serving import CAT_PNG, STREET, STREET_PNG, Live, live, score
+from tests.client.serving import BOTH, CAT_PNG, STREET, STREET_PNG, Live, live, score, singles
 from tests.models import StandIn, reward, reward_of
 
 WITH_UNKNOWN_KEY = {
     "role": "user",
     "content": [{"type": "image", "image": STREET_PNG, "min_pixels": 4}],
 }
-BOTH = pytest.mark.parametrize("kind", ["sync", "async"])
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +32,9 @@ def server() -> Iterator[Live]:
         yield one
 
 
-def _singles(*responses: str) -> list[dict[str, str]]:
-    return [{"prompt": f"p{i}", "response": r} for i, r in enumerate(responses)]
-
-
 @BOTH
 def test_what_is_known_of_the_rewards(server: Live, kind: str) -> None:
-    items = [*_singles("a", "noted"), {"prompt": "g", "responses": ["x", "noted", "y"]}]
+    items = [*singles("a", "noted"), {"prompt": "g", "responses": ["x", "noted", "y"]}]
     rewards = score(kind, items, server.url)
     assert rewards.errors == []
     assert [(w.index, w.response, w.code) for w in rewards.warnings] == [
@@ -62,7 +51,7 @@ def test_usage_warnings_and_places_are_those_of_the_whole_call(
     server: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request, "LIMITS", (2, 2**20, 9))
-    items = _singles("a", "noted", "b", "c", "d", "noted", "e")
+    items = singles("a", "noted", "b", "c", "d", "noted", "e")
     with RewardClient(server.url) as client:
         rewards = client.score(items)
     assert rewards == [reward(**item) for item in items]
@@ -75,7 +64,7 @@ def test_a_bad_item_is_named_by_the_callers_own_number(
     server: Live, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(request, "LIMITS", (2, 2**20, 9))
-    items: list[dict[str, Any]] = [*_singles(*"abcdefgh"), {"prompt": "", "response": "x"}]
+    items: list[dict[str, Any]] = [*singles(*"abcdefgh"), {"prompt": "", "response": "x"}]
     with pytest.raises(BadRequest) as caught:
         score(kind, items, server.url)
     error = caught.value
@@ -88,7 +77,7 @@ def test_a_bad_item_is_named_by_the_callers_own_number(
 @BOTH
 def test_bad_rows_are_none_if_so_wanted(server: Live, kind: str) -> None:
     items = [
-        *_singles("a", "nan", "b"),
+        *singles("a", "nan", "b"),
         {"prompt": "g", "responses": ["x", "nan", "y"]},
         {"prompt": "p", "response": "r", "image": b"no picture"},
         {"prompt": "p", "response": "r", "unheard": 1},
@@ -137,7 +126,7 @@ def test_one_bad_row_raises(
     server: Live, kind: str, bad: Any, kind_of_error: type[RewardError], code: str
 ) -> None:
     with pytest.raises(kind_of_error) as caught:
-        score(kind, [*_singles("a"), bad], server.url)
+        score(kind, [*singles("a"), bad], server.url)
     assert caught.value.code == code
     assert [e.index for e in caught.value.items] in ([1], [])
 
@@ -161,16 +150,16 @@ def test_a_fault_of_the_request_raises_in_any_case(
     code: str,
 ) -> None:
     with pytest.raises(error) as caught:
-        score(kind, _singles("a"), server.url, on_error=on_error, **settings)
+        score(kind, singles("a"), server.url, on_error=on_error, **settings)
     assert caught.value.code == code
 
 
 def test_options_are_sent(server: Live) -> None:
     with RewardClient(server.url, transform="sigmoid", model="basereward") as client:
-        (got,) = client.score(_singles("a"))
+        (got,) = client.score(singles("a"))
     assert 0 < got < 1
     with RewardClient(server.url, transform={"sigmoid": {"temperature": 2, "offset": 1}}) as client:
-        assert client.score(_singles("a")) != [got]
+        assert client.score(singles("a")) != [got]
 
 
 def test_chats(server: Live) -> None:
@@ -183,179 +172,14 @@ def test_chats(server: Live) -> None:
         assert client.score_group("p", iter(["a"]), image=STREET_PNG, id="q") == expected[:1]
 
 
-# Keys and labels
-
-
-class Heard:
-    """The heads of the requests that arrive."""
-
-    def __init__(self) -> None:
-        self.heads: list[dict[str, str]] = []
-
-    async def __call__(self, exchange: Exchange) -> None:
-        self.heads.append(exchange.headers)
-        await clear(exchange)
-
-
-def test_headers(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request, "LIMITS", (2, 2**20, 9))
-    heard = Heard()
-    info = server.model.info
-    with (
-        proxied(server.portal, [server.port], [heard] * 3) as proxy,
-        RewardClient(
-            proxy.url,
-            api_key="KEY",
-            run="grpo-7",
-            expect_fingerprint=info.fingerprint,
-            expect_numerics=info.numerics,
-            timeout=90,
-        ) as client,
-    ):
-        client.score([*_singles(*"abc"), {"prompt": "p2", "response": "its sibling"}])
-    for head in heard.heads:
-        assert head["authorization"] == "Bearer KEY"
-        assert head["x-run"] == "grpo-7"
-        assert head["x-expect-fingerprint"] == info.fingerprint
-        assert head["x-expect-numerics"] == info.numerics
-        assert 84 <= float(head["x-request-timeout-s"]) < 90
-        assert head["content-type"] == "application/json"
-    assert len({head["x-group-key"] for head in heard.heads}) == 2
-
-
-@BOTH
-def test_keys_and_their_lack(kind: str) -> None:
-    items = _singles("a")
-    with live(api_key="KEY") as guarded:
-        bare = f"127.0.0.1:{guarded.port}"
-        assert score(kind, items, guarded.url, api_key="KEY") == [reward(**items[0])]
-        assert score(kind, items, f"http://user:KEY@{bare}") == [reward(**items[0])]
-        for on_error in ("raise", "none"):
-            with pytest.raises(Unauthorized):
-                score(kind, items, guarded.url, on_error=on_error)
-            with pytest.raises(Unauthorized):
-                score(kind, items, guarded.url, on_error=on_error, api_key="ANOTHER")
-
-
-def test_a_key_with_reserved_characters_may_stand_in_the_url() -> None:
-    items = _singles("a")
-    with live(api_key="K/E:Y@") as guarded:
-        url = f"http://user:K%2FE%3AY%40@127.0.0.1:{guarded.port}/"
-        assert score("sync", items, url) == [reward(**items[0])]
-
-
-def test_secrets_are_not_shown() -> None:
-    client = RewardClient("http://user:SECRET@127.0.0.1:1", api_key="SECRET2", timeout=0.2)
-    with client, pytest.raises(DeadlineExceeded) as caught:
-        client.score(_singles("a"))
-    assert "SECRET" not in f"{client!r} {caught.value!r} {vars(caught.value)}"
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"base_url": "127.0.0.1:8000"},
-        {"base_url": "ftp://host"},
-        {"base_url": "http://"},
-        {"base_url": "http://host/?run=a"},
-        {"base_url": []},
-        {"timeout": 0},
-        {"timeout": float("nan")},
-        {"max_connections": 0},
-        {"on_error": "zero"},
-        {"run": "two\nlines"},
-        {"run": "Läufe"},
-        {"api_key": "k\r\nX: y"},
-    ],
-)
-def test_what_cannot_work_is_refused_at_once(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        RewardClient(**settings)
-
-
-def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BASEREWARD_URL", "http://a:1, http://b:2")
-    monkeypatch.setenv("BASEREWARD_API_KEY", "k")
-    monkeypatch.setenv("BASEREWARD_TIMEOUT_S", "12.5")
-    monkeypatch.setenv("BASEREWARD_EXPECT_FINGERPRINT", "first")
-    monkeypatch.setenv("BASEREWARD_RUN", "r")
-    client = AsyncRewardClient.from_env(run="s", on_error="none")
-    assert type(client) is AsyncRewardClient
-    assert list(client.urls) == ["http://a:1", "http://b:2"]
-    assert (client.api_key, client.timeout, client.run) == ("k", 12.5, "s")
-    assert (client.expect_fingerprint, client.on_error) == ("first", "none")
-    monkeypatch.setenv("BASEREWARD_URL", "")
-    assert list(RewardClient.from_env().urls) == ["http://127.0.0.1:8000"]
-
-
-# Readiness, and what is served
-
-
-@BOTH
-def test_info(server: Live, kind: str) -> None:
-    assert _info(kind, server.url)["model"]["fingerprint"] == server.model.info.fingerprint
-
-
-def _info(kind: str, url: str) -> dict[str, Any]:
-    if kind == "sync":
-        with RewardClient(url) as client:
-            return client.info()
-
-    async def awaited() -> dict[str, Any]:
-        async with AsyncRewardClient(url) as client:
-            return await client.info()
-
-    return asyncio.run(awaited())
-
-
-def _wait_ready(kind: str, url: Any, timeout: float | None, **settings: Any) -> None:
-    async def awaited() -> None:
-        async with AsyncRewardClient(url, **settings) as client:
-            await client.wait_ready(timeout)
-
-    if kind == "async":
-        asyncio.run(awaited())
-    else:
-        with RewardClient(url, **settings) as client:
-            client.wait_ready(timeout)
-
-
-@BOTH
-def test_every_url_has_to_be_ready(server: Live, kind: str) -> None:
-    _wait_ready(kind, server.url, None)
-    with proxied(server.portal, [server.port]) as late:
-        server.portal.call(late.shut)
-        with pytest.raises(NotReady, match=f"{late.url}: ConnectError") as caught:
-            _wait_ready(kind, [server.url, late.url], 0.3)
-        assert server.url not in str(caught.value)
-        server.portal.call(late.open)
-        _wait_ready(kind, [server.url, late.url], 20)
-
-
-def test_probes_on_another_port_are_no_obstacle() -> None:
-    """With an ops port there is no /readyz on this one; /info tells as well."""
-    with live(ops_port=_free_port(), api_key="KEY") as split:
-        _wait_ready("sync", split.url, 20, api_key="KEY")
-        with pytest.raises(Unauthorized):
-            _wait_ready("sync", split.url, 20)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
-# The deadline
-
-
 @BOTH
 def test_a_deadline_with_none_keeps_what_was_scored(server: Live, kind: str) -> None:
     """The server answers its part just before the client's own deadline."""
     with live() as slow:
         settings = {"timeout": 1.0, "on_error": "none"}
-        assert score(kind, _singles("a"), slow.url, **settings) == [reward("p0", "a")]
+        assert score(kind, singles("a"), slow.url, **settings) == [reward("p0", "a")]
         slow.model.hold()
-        rewards = score(kind, _singles("b", "c"), slow.url, **settings)
+        rewards = score(kind, singles("b", "c"), slow.url, **settings)
         assert rewards == [None, None]
         assert {e.code for e in rewards.errors} == {"deadline_exceeded"}
         assert rewards.fingerprint == slow.model.info.fingerprint  # its answer, not our silence

@@ -11,18 +11,12 @@ from hypothesis import strategies as st
 
 from basereward_client import RewardClient, request
 from basereward_client.pictures import Pictures
-from tests.client.serving import CAT, CAT_PNG, STREET, STREET_PNG, Live, live, some_items
+from tests.client.serving import CAT, CAT_PNG, STREET, STREET_PNG, Live, some_items
 from tests.inputs.pictures import data_uri, encoded, pixels
 from tests.models import reward
 
 PICTURES = {None: (), "street": (STREET,), "cat": (CAT,)}
 FILES = {"street": STREET_PNG, "cat": CAT_PNG}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Live]:
-    with live() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -20,17 +19,11 @@ from basereward_client import (
 )
 from basereward_client.delivery import order, pause_s, refusal
 from tests.client.fault_proxy import proxied, refuse
-from tests.client.serving import Live, live
+from tests.client.serving import Live
 from tests.models import reward
 
 URLS = ["http://a:1", "http://b:1", "http://c:1"]
 ITEM = {"prompt": "p", "response": "r"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Live]:
-    with live() as one:
-        yield one
 
 
 def test_siblings_meet_at_one_url_and_groups_spread() -> None:

@@ -5,7 +5,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,17 +18,11 @@ from basereward_client import (
     Unavailable,
 )
 from tests.client.fault_proxy import FaultProxy, hang, proxied
-from tests.client.serving import Live, live, some_items
+from tests.client.serving import Live, some_items
 from tests.models import reward
 
 WAIT_S = 30
 ITEM = {"prompt": "p", "response": "r"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Live]:
-    with live() as one:
-        yield one
 
 
 def _threads() -> int:

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -13,18 +12,12 @@ import pytest
 
 from basereward_client import AsyncRewardClient, BadRequest, ItemError, RewardClient
 from tests.client.fault_proxy import proxied
-from tests.client.serving import Live, live, some_items
+from tests.client.serving import Live, some_items
 from tests.client.workers import scored
 
 WAIT_S = 60
 # Python 3.12 warns of every fork beside a thread; this is what is tested here.
 may_fork = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Live]:
-    with live() as one:
-        yield one
 
 
 @may_fork
