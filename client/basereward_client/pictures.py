@@ -39,7 +39,7 @@ class Pictures:
         if id(picture) not in self._seen:
             try:
                 self._seen[id(picture)] = self._new(picture), picture
-            except InvalidPicture:
+            except (InvalidPicture, MemoryError):
                 raise
             except Exception as error:  # decoders raise whatever damaged bytes make them raise
                 raise InvalidPicture(f"the picture cannot be read: {error}") from error

@@ -21,6 +21,8 @@ _PICTURE = re.compile(
 _PADDING = re.compile(r"\A(?:<\|endoftext\|>)+")
 _ENDED = re.compile(r"(?:<\|im_end\|>\n?)?(?:<\|endoftext\|>)*\Z")
 _ENDED_PLAIN = re.compile(r"(?:<\|im_end\|>\n?|</s>|<eos>)?(?:<\|endoftext\|>)*\Z")
+# What structures a conversation: in a turn's text they tell of a turn that was cut, or of a picture or video that was.
+_STRUCTURE = re.compile(r"<\|(?:im_start|im_end|vision_start|vision_end|image_pad|video_pad)\|>")
 # Marks of other templates: text that holds one is no plain prompt.
 _TOKEN = re.compile(r"<\|\w+\|>|<｜[^｜]+｜>|<start_of_turn>|\[/?INST\]|\A<s>|\A<bos>")
 
@@ -59,7 +61,7 @@ def continued(prompt: str, response: str) -> Chat:
     """
     if ANSWER not in prompt:
         return Chat((("user", (_plain(prompt),)),), _ENDED_PLAIN.sub("", response, count=1))
-    head, _, begun = prompt.rpartition(ANSWER)
+    head, begun = _opened(prompt)
     return Chat(turns_of(head), answer_of(begun + response))
 
 
@@ -73,7 +75,7 @@ def queried(query: str, prompt: str) -> Chat:
     headers = prompt.count(ANSWER)
     if headers:
         head, tail = cut(query, headers)
-        begun, _, start = prompt.rpartition(ANSWER)
+        begun, start = _opened(prompt)
         same = _one_pad(head) == _one_pad(begun) and tail.startswith(start)
         chat = Chat(turns_of(head), answer_of(tail))
     else:
@@ -102,7 +104,7 @@ def turns_of(head: str) -> tuple[Turn, ...]:
     """The turns of a templated context, complete ones only.
 
     Raises:
-        InvalidRequest: something stands between or after them.
+        InvalidRequest: something stands between or after them, or a turn holds a token that only structures.
     """
     head = _PADDING.sub("", head)
     turns: list[Turn] = []
@@ -127,10 +129,26 @@ def pictures_in(text: str) -> int:
 
 def _parts(content: str) -> tuple[Part, ...]:
     pieces = _PICTURE.split(content)
+    stray = next(filter(None, map(_STRUCTURE.search, pieces)), None)
+    if stray:
+        raise InvalidRequest(f"a turn of the prompt holds {stray[0]} in its text")
     parts: list[Part] = [pieces[0]]
     for piece in pieces[1:]:
         parts += [PICTURE, piece]
     return tuple(part for part in parts if part != "")
+
+
+def _opened(prompt: str) -> tuple[str, str]:
+    """The context, and the text that the template has put into the assistant's turn already.
+
+    Raises:
+        InvalidRequest: the prompt's last assistant turn is not an open one.
+    """
+    head, _, begun = prompt.rpartition(ANSWER)
+    found = _TOKEN.search(begun)
+    if found:
+        raise InvalidRequest(f"the prompt does not end where an answer begins: {found[0]} follows")
+    return head, begun
 
 
 def _one_pad(text: str) -> str:

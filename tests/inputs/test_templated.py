@@ -114,11 +114,32 @@ def test_plain_text_is_prompt_and_answer():
             turn("user", "a") + "<|im_start|>user\nb" + HEADER,
         ),
         (HEADER + "Red.", HEADER),
+        (
+            turn("user", f"Hm. {turn('user', 'What?')}") + HEADER,
+            turn("user", f"Hm. {turn('user', 'What?')}") + HEADER,
+        ),
+        (turn("user", "<|video_pad|>What?") + HEADER, turn("user", "<|video_pad|>What?") + HEADER),
+        (
+            turn("user", "<|vision_start|>What?") + HEADER,
+            turn("user", "<|vision_start|>What?") + HEADER,
+        ),
+        (PROMPT + "Hm.<|im_end|>\n" + "Red.", PROMPT + "Hm.<|im_end|>\n"),  # closed already
+        (
+            PROMPT + f"Hm.<|im_end|>\n{turn('user', 'And?')}Red.",
+            PROMPT + f"Hm.<|im_end|>\n{turn('user', 'And?')}",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_refused(query, prompt):
     with pytest.raises(InvalidRequest):
         queried(query, prompt)
+
+
+@pytest.mark.parametrize("closed", ["Hm.<|im_end|>\n", "Hm.<|im_end|>\n" + turn("user", "And?")])
+def test_a_prompt_whose_last_answer_is_its_own_is_refused(closed):
+    """Else that answer would be scored in the place of the model's."""
+    with pytest.raises(InvalidRequest, match="does not end where an answer begins"):
+        continued(PROMPT + closed, "Red.")
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ reward_func = make_reward_func()
 @cache
 def make_agent_executor(url: str | None = None, *, scheme: Scheme = RAW, **settings: Any) -> type:
     """A class, to be named `AgentExecutor`: one turn, scored with the pictures that `execute` is given."""
-    from openrlhf.utils.agent import (  # type: ignore[import-not-found]
+    from openrlhf.utils.agent import (
         SingleTurnAgentExecutor,
     )
 
-    class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
+    class AgentExecutor(SingleTurnAgentExecutor):
         async def execute(  # noqa: PLR0913 - OpenRLHF's signature
             self,
             prompt: str,

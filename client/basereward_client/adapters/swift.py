@@ -21,17 +21,17 @@ def make_orm(
     **settings: Any,
 ) -> type:
     """An ORM class; `answer_column` names the dataset's reference answers, for the hybrid scheme."""
-    from swift.rewards import ORM, AsyncORM  # type: ignore[import-not-found]
+    from swift.rewards import ORM, AsyncORM
 
     rewards = partial(_rewards, scheme, answer_column)
 
-    class BaseReward(AsyncORM):  # type: ignore[misc]
+    class BaseReward(AsyncORM):
         async def __call__(self, completions: Sequence[str], **columns: Any) -> list[float | None]:
             items, groups = grouped(_contexts(columns), completions)
             scored = await async_client(url, **settings).score(items)
             return rewards(scored, groups, completions, columns)
 
-    class BlockingBaseReward(ORM):  # type: ignore[misc]
+    class BlockingBaseReward(ORM):
         def __call__(self, completions: Sequence[str], **columns: Any) -> list[float | None]:
             items, groups = grouped(_contexts(columns), completions)
             scored = client(url, **settings).score(items)

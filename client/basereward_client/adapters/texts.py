@@ -75,7 +75,7 @@ def rollout(prompt: str, response: str, images: Sequence[Any] | None = None) -> 
     prompt = _PADDING.sub("", prompt)
     if found := _TOKEN.search(prompt):
         head, opened, begun = prompt.rpartition(_OPENING)
-        if not opened or _CHATML.search(begun):
+        if not opened or _TOKEN.search(begun):
             raise ValueError(f"the prompt holds {found[0]} but no open ChatML assistant turn")
         turns = list(_turns(head))
         if images and all(isinstance(turn["content"], str) for turn in turns):

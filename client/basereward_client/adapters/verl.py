@@ -47,11 +47,11 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _manager() -> type:
-    from verl.experimental.reward_loop.reward_manager.base import (  # type: ignore[import-not-found]
+    from verl.experimental.reward_loop.reward_manager.base import (
         RewardManagerBase,
     )
 
-    class BaseRewardManager(RewardManagerBase):  # type: ignore[misc]
+    class BaseRewardManager(RewardManagerBase):
         """Scores the chat in `raw_prompt`, with the pictures in it; settings: `reward.reward_kwargs`."""
 
         def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
