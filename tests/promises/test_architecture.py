@@ -14,7 +14,7 @@ from tests.promises.source import files, functions, imports, length, names, pars
 PAGE = page("docs/architecture.md")
 LAYERS = tomllib.loads(page("pyproject.toml"))["tool"]["importlinter"]["contracts"][0]["layers"]
 SERVICE = files("service")
-OURS = files("service", "training", "client")
+OURS = files("service", "training", "client", "examples")
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MEDIAN_FUNCTION_LINES = 8
