@@ -23,7 +23,7 @@ test-trainers: setup
 	.venv-trainers/bin/python -m pytest -c tests/trainers/pytest.ini --rootdir . tests/trainers
 
 burst: setup
-	$(V)/python -m pytest -s tests/live/test_burst.py
+	$(V)/python -m pytest -s tests/live/test_burst.py --lag-ratio 3
 
 serve: setup
 	$(V)/basereward serve

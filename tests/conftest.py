@@ -1,6 +1,15 @@
-"""What every async test runs on."""
+"""What every async test runs on, and the options."""
 
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--lag-ratio",
+        type=float,
+        default=10,
+        help="how late the event loop may be in a burst, in lags of an idle one (on a quiet machine: 3)",
+    )
 
 
 @pytest.fixture

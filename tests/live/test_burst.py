@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.anyio
 
 REQUESTS = 4096
 COLOURS = ("red", "blue", "green", "yellow", "purple", "orange")
-IDLE_LAGS = 3
 MOST_BURSTS = 5  # a machine that has something else to do spoils the lag of one, not of all
 QUIET_READS = 30  # of equal size, 0.2 s apart: longer than the server takes to see that it is idle
 INFLIGHT = r"^basereward_inflight_requests (\S+)$"
@@ -149,10 +149,6 @@ class Burst(NamedTuple):
     idle_lag_s: float  # of an idle loop, beside the same load
     rss_bytes: int  # afterwards
 
-    @property
-    def left_the_loop_free(self) -> bool:
-        return self.lag_s <= IDLE_LAGS * self.idle_lag_s
-
 
 async def measured(server, client: httpx.AsyncClient, items: list[dict]) -> Burst:
     lags = Counter(await lag_of(client))
@@ -170,17 +166,26 @@ async def measured(server, client: httpx.AsyncClient, items: list[dict]) -> Burs
     return done
 
 
+@pytest.fixture
+def is_free(request) -> Callable[[Burst], bool]:
+    """Held for a step, the loop is late by tens of idle lags; how near to one it comes, only a quiet machine shows."""
+    ratio = request.config.getoption("--lag-ratio")
+    return lambda one: one.lag_s <= ratio * one.idle_lag_s
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-async def test_a_burst_is_answered_right_without_holding_the_loop_or_keeping_memory(descriptors):
+async def test_a_burst_is_answered_right_without_holding_the_loop_or_keeping_memory(
+    descriptors, is_free
+):
     items = [make_item(number) for number in range(REQUESTS)]
     with serving() as server:
         async with httpx.AsyncClient(base_url=server.ready().url, timeout=300) as client:
             known = (await client.post("/score", json={"items": items})).json()["rewards"]
             await all_in_flight(client, items)
             bursts = [await measured(server, client, items) for _ in range(2)]
-            while not any(one.left_the_loop_free for one in bursts) and len(bursts) < MOST_BURSTS:
+            while not any(map(is_free, bursts)) and len(bursts) < MOST_BURSTS:
                 bursts.append(await measured(server, client, items))
     for one in bursts:
         assert one.rewards == pytest.approx(known, abs=1e-4)
-    assert any(one.left_the_loop_free for one in bursts)
+    assert any(map(is_free, bursts))
     assert bursts[1].rss_bytes / bursts[0].rss_bytes - 1 < 0.02
