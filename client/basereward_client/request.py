@@ -12,6 +12,7 @@ from basereward_client.pictures import MEMBERS, Pictures
 
 LIMITS = (512, 32 * 2**20, 1024)  # responses, bytes and pictures of a body
 PART_BYTES = 150  # what a form spends on a part beside its content
+ONE_PICTURE = 3  # dimensions; taken as a list, its planes would pass for grey pictures
 Sources = Mapping[str, bytes | str]  # the pictures of a call by ref
 
 
@@ -63,6 +64,8 @@ def _wire(key: str, value: Any, named: Callable[[Any], Any]) -> Any:
         own = {"type": "image", "image": named(value)} if is_picture else {}
         rest = {k: v for k, v in value.items() if v is not None and not (own and k in MEMBERS)}
         return {k: _wire("", v, named) for k, v in rest.items()} | own
+    if key == "images" and getattr(value, "ndim", 1) == ONE_PICTURE:
+        raise ValueError("images is one array, not a list of pictures")
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):  # arrays too
         return [named(v) if key == "images" else _wire("", v, named) for v in value]
     return value

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basereward_client import InvalidPicture, RewardClient
+from basereward_client import BadRequest, InvalidPicture, RewardClient
 from tests.client.serving import Live
 from tests.inputs.kinds import ALPHA, DEEP, GREY, KINDS, RGB, UPRIGHT, over_white, thrice, turned
 from tests.inputs.pictures import data_uri, encoded, raster
@@ -153,6 +153,15 @@ def test_a_pil_image_keeps_the_orientation_of_its_file(
 def test_arrays_are_their_pil_images(server: Live, client: RewardClient, array: np.ndarray) -> None:
     shown = _shown(server, client, array)
     assert (shown == _shown(server, client, Image.fromarray(array))).all()
+
+
+def test_one_array_is_no_list_of_pictures(client: RewardClient) -> None:
+    """Its planes, channels first, would pass for three grey pictures."""
+    planes = np.moveaxis(RGB, -1, 0)
+    with pytest.raises(BadRequest, match=r"items\[0\].*one array"):
+        client.score_group("p", ["r"], images=planes)
+    stack = client.score_group("p", ["r"], images=np.stack([RGB, RGB]))
+    assert stack == client.score_group("p", ["r"], images=[RGB, RGB])
 
 
 BAD = {
