@@ -9,7 +9,7 @@ from service import __version__
 from service.api import compat, openapi
 from service.api.auth import Authentication, read_keys
 from service.api.compat.inference import inference_router
-from service.api.compat.verify import session_router
+from service.api.compat.resources_server import resources_router
 from service.api.endpoint import scoring_router
 from service.api.middleware import RequestContext
 from service.api.operations import Operations, operations_router
@@ -58,7 +58,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     app.include_router(scoring_router([SCORE], engine, settings), tags=["score"])
     app.include_router(scoring_router(compat.FORMATS, engine, settings), tags=["trainers"])
     app.include_router(inference_router(engine, operations), tags=["trainers"])
-    app.include_router(session_router(), tags=["trainers"])
+    app.include_router(resources_router(engine, settings), tags=["trainers"])
     app.include_router(operations_router(operations, probes=ops is None), tags=["operations"])
     openapi.install(app)
     key = settings.api_key.get_secret_value() if settings.api_key else None

@@ -11,7 +11,7 @@ from areal.workflow.rlvr import RLVRWorkflow
 from areal.workflow.vision_rlvr import VisionRLVRWorkflow
 from PIL import Image
 
-from basereward_client import BadRequest, DeadlineExceeded
+from basereward_client import BadRequest, DeadlineExceeded, Scheme
 from basereward_client.adapters import areal
 from tests.trainers.conftest import Server, shape
 from tests.trainers.examples import example
@@ -84,6 +84,24 @@ def test_example(server: Server) -> None:
     assert reward_of(workflow, row, "Red.") == 1
     sigmoid = 1 / (1 + math.exp(-server.reward("It is blue.", QUESTION, shape("red"))))
     assert reward_of(workflow, row, "It is blue.") == pytest.approx(sigmoid, abs=CLOSE)
+
+
+def test_hybrid_without_its_column_is_no_sigmoid(server: Server) -> None:
+    row = row_of(shape("red"), solution="red")
+    prompt = row.pop("messages")
+    reward = areal.make_async_reward_fn(server.url, scheme=Scheme("hybrid"))
+    with pytest.raises(KeyError, match="answer"):
+        asyncio.run(reward(prompt, "Red.", [], [], **row))
+
+
+def test_a_workflow_made_with_a_name_would_go_back_to_the_pool(server: Server) -> None:
+    """So the adapter says to make it with the function: this is what it warns of."""
+    for given, kept in ((areal.reward_fn, True), (BY_NAME, False)):
+        workflow = VisionRLVRWorkflow(given, GENERATION, tokenizer(), processor(), False)
+        own = areal.make_async_reward_fn(server.url)
+        workflow.async_reward_fn = own
+        reward_of(workflow, row_of(shape("red")), "Red.")
+        assert (workflow.async_reward_fn is own) is kept
 
 
 def test_failure_raises_and_is_no_number(url: str) -> None:

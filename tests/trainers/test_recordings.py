@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from basereward_client import Scheme
-from basereward_client.adapters import slime
+from basereward_client.adapters import easyr1, slime
 from tests.trainers.conftest import Server, png, shape
 from tests.trainers.examples import example
 
@@ -127,6 +127,23 @@ def test_slime_example(url: str, server: Server) -> None:
     assert wrong == pytest.approx(sigmoid(server.reward("It is blue.", QUESTION)), abs=CLOSE)
 
 
+@pytest.mark.parametrize("label", [0, 0.0])
+def test_a_label_of_nought_is_an_answer(url: str, label: Any) -> None:
+    reward = slime.make_reward(scheme=Scheme("hybrid"))
+    sample = slime_sample(QUESTION, str(label))
+    sample.label = label
+    assert asyncio.run(reward(None, sample)) == 1
+
+
+@pytest.mark.parametrize("label", [None, "", " "])
+def test_to_say_nothing_is_no_right_answer(url: str, server: Server, label: Any) -> None:
+    reward = slime.make_reward(scheme=Scheme("hybrid"))
+    sample = slime_sample(QUESTION, "<answer></answer>")
+    sample.label = label
+    expected = sigmoid(server.reward("<answer></answer>", QUESTION))
+    assert asyncio.run(reward(None, sample)) == pytest.approx(expected, abs=CLOSE)
+
+
 def test_slime_normalises_groups_only(url: str) -> None:
     reward = slime.make_reward(scheme=Scheme(normalise_groups=True))
     samples = [slime_sample(templated(""), text) for text in ("Red.", "It is blue.", "Green.")]
@@ -160,3 +177,26 @@ def test_easyr1(server: Server, tmp_path: Path) -> None:
     assert [score["raw_score"] for score in scores] == pytest.approx(raw, abs=CLOSE)
     expected = [1.0, sigmoid(raw[1]), 1.0, sigmoid(raw[3])]
     assert [score["overall"] for score in scores] == pytest.approx(expected, abs=CLOSE)
+
+
+def easyr1_inputs(rows: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"response": text, "ground_truth": json.dumps({"prompt": p})} for p, text in rows]
+
+
+def test_easyr1_normalises_groups_that_its_balancing_has_parted(url: str) -> None:
+    other = "How many shapes are there?"
+    parted = [(QUESTION, "Red."), (other, "One."), (QUESTION, "Blue."), (other, "It is red.")]
+    scheme = {"kind": "raw", "normalise_groups": True}
+    scores = easyr1.compute_score(easyr1_inputs(parted), url, scheme)
+    normal, raw = ([score[key] for score in scores] for key in ("overall", "raw_score"))
+    for one, sibling in ((0, 2), (1, 3)):
+        half = math.copysign(1 / math.sqrt(2), raw[one] - raw[sibling])
+        assert [normal[one], normal[sibling]] == pytest.approx([half, -half])
+
+
+def test_easyr1_says_what_it_needs(url: str) -> None:
+    for truth in ("red", "4", None):
+        with pytest.raises(ValueError, match=r"data\.answer_key"):
+            easyr1.compute_score([{"response": "Red.", "ground_truth": truth}], url)
+    with pytest.raises(KeyError, match="answer"):
+        easyr1.compute_score(easyr1_inputs([(QUESTION, "Red.")]), url, "hybrid")

@@ -79,6 +79,11 @@ def test_answers_come_from_their_column(server: Server) -> None:
     assert rewards[1] == pytest.approx(sigmoid, abs=CLOSE)
 
 
+def test_hybrid_without_a_column_of_answers_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="answer_column"):
+        make_orm("http://nowhere", scheme=Scheme("hybrid"))
+
+
 def test_bad_row_is_left_out_only_where_that_is_wanted(server: Server) -> None:
     small = [{"bytes": png(shape("red", size=20)), "path": None}]
     samples = [sample("Red."), sample("Red.", small)]

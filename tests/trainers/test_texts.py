@@ -4,7 +4,9 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from basereward_client import RewardClient
 from basereward_client.adapters.texts import (
@@ -199,12 +201,31 @@ def test_described() -> None:
     ]
     with pytest.raises(ValueError, match="1 pictures stand"):
         described({"prompt": "<image>What?"})
-    with pytest.raises(KeyError, match="question"):
+    with pytest.raises(ValueError, match=r"a prompt or a question.*index"):
         described({"index": 3})
 
 
-def test_grouped_by_neighbours_of_equal_pixels() -> None:
-    contexts = [context("What?", [image]) for image in (shape("red"), shape("red"), shape("blue"))]
+def test_described_by_turns_whose_texts_hold_the_places() -> None:
+    """As verl's own column `prompt`: were the tag left a text, it would be scored."""
+    system = {"role": "system", "content": "Be brief."}
+    asked = {"role": "user", "content": "Is <image> like <image>?"}
+    item = described({"prompt": [system, asked], "images": [b"one", b"two"]})
+    assert item["messages"][0] == system
+    assert item["messages"][1]["content"] == [
+        {"type": "text", "text": "Is "},
+        {"type": "image", "image": b"one"},
+        {"type": "text", "text": " like "},
+        {"type": "image", "image": b"two"},
+        {"type": "text", "text": "?"},
+    ]
+    with pytest.raises(ValueError, match="2 pictures stand in the turns, 1 were given"):
+        described({"prompt": [asked], "images": [b"one"]})
+
+
+@pytest.mark.parametrize("kind", [Image.Image.copy, np.array], ids=["PIL", "numpy"])
+def test_grouped_by_neighbours_of_equal_pixels(kind: Any) -> None:
+    images = [shape(colour) for colour in ("red", "red", "blue")]
+    contexts = [context("What?", [kind(image)]) for image in images]
     items, indices = grouped([*contexts, contexts[0]], ["a", "b", "c", "d"])
     assert [item["responses"] for item in items] == [["a", "b"], ["c"], ["d"]]
     assert indices == [0, 0, 1, 2]

@@ -216,6 +216,11 @@ def test_hybrid_takes_answers_from_their_column(url: str, server: Server) -> Non
     assert got == [1.0, *(pytest.approx(s, abs=CLOSE) for s in sigmoids[1:])]
 
 
+def test_hybrid_without_a_column_of_answers_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="answer_column"):
+        make_reward_func("http://nowhere", scheme=Scheme("hybrid"))
+
+
 def test_pictures_of_columns_alone(url: str, server: Server) -> None:
     """Where the prompt has no blocks; a row may have none."""
     reward, images = make_reward_func(url), [shape("red"), shape("blue", "rectangle")]
@@ -244,5 +249,5 @@ def test_group_is_sent_as_one_item(url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_several_turns_are_no_response(url: str) -> None:
     turns = [{"role": "assistant", "content": "Let me see."}, {"role": "tool", "content": "4"}]
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(ValueError, match="several turns"):
         make_reward_func(url)(prompts=[asked()], completions=[turns])

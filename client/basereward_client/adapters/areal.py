@@ -1,13 +1,14 @@
 """AReaL: `reward_fn="basereward_client.adapters.areal.reward_fn"` of RLVRWorkflow and VisionRLVRWorkflow.
 
 AReaL runs it in a pool of few processes and takes 0 for what is not done in 15 s, four times over. `async_reward_fn`
-passes by the pool, and fails loudly: `workflow.async_reward_fn = async_reward_fn` once the workflow is made.
+passes by the pool, and fails loudly: `workflow.async_reward_fn = async_reward_fn` once the workflow is made, with
+`reward_fn` itself. Made with its name, a workflow puts the pool back in its first episode.
 """
 
 from typing import Any
 
 from basereward_client import Scheme
-from basereward_client.adapters.scoring import RAW, async_client, client, shaped
+from basereward_client.adapters.scoring import RAW, URL, async_client, client, shaped
 from basereward_client.adapters.texts import rollout
 
 TIMEOUT_S = 12.0  # below AReaL's 15, so that it meets an error, which it repeats and then raises
@@ -26,7 +27,7 @@ def reward_fn(
 
 
 def make_async_reward_fn(
-    url: str | None = None,
+    url: URL = None,
     *,
     scheme: Scheme = RAW,
     answer_column: str = "answer",
@@ -43,7 +44,8 @@ def make_async_reward_fn(
     ) -> float | None:
         item = rollout(prompt, completions, row.get("images"))
         scores = await async_client(url, **settings).score([item])
-        (reward,) = shaped(scheme, scores, [item["response"]], [row.get(answer_column)])
+        answers = [row[answer_column]] if scheme.kind == "hybrid" else None
+        (reward,) = shaped(scheme, scores, [item["response"]], answers)
         return reward
 
     return async_reward_fn

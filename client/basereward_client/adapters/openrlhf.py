@@ -8,12 +8,12 @@ from functools import cache
 from typing import Any
 
 from basereward_client import Scheme
-from basereward_client.adapters.scoring import RAW, async_client, client, shaped
+from basereward_client.adapters.scoring import RAW, URL, async_client, client, shaped
 from basereward_client.adapters.texts import continuation, rollout
 
 
 def make_reward_func(
-    url: str | None = None, *, scheme: Scheme = RAW, **settings: Any
+    url: URL = None, *, scheme: Scheme = RAW, **settings: Any
 ) -> Callable[..., dict[str, Any]]:
     """`reward_func(queries, prompts, labels)`; labels are the reference answers of the hybrid scheme."""
 
@@ -26,7 +26,7 @@ def make_reward_func(
         items = [rollout(prompt, continuation(query, prompt)) for query, prompt in pairs]
         scores = client(url, **settings).score(items)
         texts = [item["response"] for item in items]
-        rewards = torch.tensor(shaped(scheme, scores, texts, [label or None for label in labels]))
+        rewards = torch.tensor(shaped(scheme, scores, texts, labels))
         logs = {"raw_score": torch.tensor(scores)}
         return {"rewards": rewards, "scores": rewards, "extra_logs": logs}
 
@@ -36,12 +36,9 @@ def make_reward_func(
 reward_func = make_reward_func()
 
 
-@cache
-def make_agent_executor(url: str | None = None, *, scheme: Scheme = RAW, **settings: Any) -> type:
+def make_agent_executor(url: URL = None, *, scheme: Scheme = RAW, **settings: Any) -> type:
     """A class, to be named `AgentExecutor`: one turn, scored with the pictures that `execute` is given."""
-    from openrlhf.utils.agent import (
-        SingleTurnAgentExecutor,
-    )
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
 
     class AgentExecutor(SingleTurnAgentExecutor):
         async def execute(  # noqa: PLR0913 - OpenRLHF's signature
@@ -61,7 +58,7 @@ def make_agent_executor(url: str | None = None, *, scheme: Scheme = RAW, **setti
             text = hf_tokenizer.decode(written, skip_special_tokens=True)
             item = rollout(prompt, text, _listed(images))
             scores = await async_client(url, **settings).score([item])
-            (reward,) = shaped(scheme, scores, [item["response"]], [label or None])
+            (reward,) = shaped(scheme, scores, [item["response"]], [label])
             logs = {"raw_score": scores[0]}
             return output | {"reward": reward, "scores": reward, "extra_logs": logs}
 
@@ -74,7 +71,10 @@ def _listed(images: Any) -> list[Any]:
     return [image for image in listed if image is not None]
 
 
+_default_executor = cache(make_agent_executor)
+
+
 def __getattr__(name: str) -> Any:
     if name == "AgentExecutor":
-        return make_agent_executor()
+        return _default_executor()
     raise AttributeError(name)

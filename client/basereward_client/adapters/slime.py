@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from basereward_client import Scheme
-from basereward_client.adapters.scoring import RAW, async_client, shaped
+from basereward_client.adapters.scoring import RAW, URL, async_client, shaped
 from basereward_client.adapters.texts import Item, context, ended, rollout
 
 
-def make_reward(url: str | None = None, *, scheme: Scheme = RAW, **settings: Any) -> Any:
+def make_reward(url: URL = None, *, scheme: Scheme = RAW, **settings: Any) -> Any:
     """`async def reward(args, sample)`; a sample's label is the reference answer of the hybrid scheme."""
 
     async def reward(args: Any, sample: Any, **_: Any) -> Any:  # noqa: ARG001 - slime's signature
@@ -16,7 +16,7 @@ def make_reward(url: str | None = None, *, scheme: Scheme = RAW, **settings: Any
         items = [_item(one) for one in samples]
         scores = await async_client(url, **settings).score(items)
         texts = [item["response"] for item in items]
-        labels = [one.label or None for one in samples]
+        labels = [one.label for one in samples]
         groups = [one.group_index for one in samples] if isinstance(sample, list) else None
         rewards = shaped(scheme, scores, texts, labels, groups)
         return rewards if isinstance(sample, list) else rewards[0]

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from basereward_client import Scheme
-from basereward_client.adapters.scoring import RAW, async_client, client, shaped
+from basereward_client.adapters.scoring import RAW, URL, async_client, client, need_answers, shaped
 from basereward_client.adapters.texts import Item, grouped, seated, tagged
 
 
 def make_orm(
-    url: str | None = None,
+    url: URL = None,
     *,
     scheme: Scheme = RAW,
     is_async: bool = True,
@@ -23,6 +23,7 @@ def make_orm(
     """An ORM class; `answer_column` names the dataset's reference answers, for the hybrid scheme."""
     from swift.rewards import ORM, AsyncORM
 
+    need_answers(scheme, answer_column)
     rewards = partial(_rewards, scheme, answer_column)
 
     class BaseReward(AsyncORM):

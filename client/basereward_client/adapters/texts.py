@@ -4,6 +4,7 @@ What cannot be taken apart exactly is a ValueError: a guessed text would be scor
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,24 @@ def seated(turns: Iterable[Turn], images: Iterable[Any] | None = None) -> list[I
 
 
 def described(row: Mapping[str, Any]) -> Item:
-    """The context in a dataset's row: `prompt` or `question`, in which `<image>` is a place; `image` or `images`."""
-    prompt = row.get("prompt") or row["question"]
+    """The context in a dataset's row: `image` or `images`, and `prompt` or `question`, text or chat turns.
+
+    `<image>` in a text is a picture's place.
+    """
+    prompt = row.get("prompt") or row.get("question")
+    if not prompt:
+        raise ValueError(f"a row needs a prompt or a question; this one has {sorted(row)}")
     images = row.get("images") or [image for image in [row.get("image")] if image is not None]
-    if isinstance(prompt, str) and "<image>" in prompt:
-        prompt = [{"role": "user", "content": tagged(prompt)}]
-    return context(prompt, images)
+    if not isinstance(prompt, str):
+        return context([{**turn, "content": placed(turn["content"])} for turn in prompt], images)
+    text = placed(prompt)
+    return context(text if text is prompt else [{"role": "user", "content": text}], images)
+
+
+def placed(content: Any) -> Any:
+    """A turn's text with `<image>` in it as parts; any other content as it is."""
+    has_places = isinstance(content, str) and "<image>" in content
+    return tagged(content) if has_places else content
 
 
 def tagged(text: str, tag: str = "<image>") -> list[Item]:
@@ -104,6 +117,11 @@ def picture(value: Any) -> Any:
     """A trainer's picture as the client takes it: other than to the client, a bare text names a file."""
     if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
         return picture(value["path"])
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        from PIL import Image
+
+        return Image.fromarray(value)  # which, unlike an array, can be compared with a sibling's
     if not isinstance(value, str) or value.startswith(_ENCODED):
         return value
     return Path(unquote(urlsplit(value).path) if value.startswith("file://") else value)

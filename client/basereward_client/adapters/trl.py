@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from basereward_client import AsyncRewardClient, RewardClient, Rewards, Scheme
-from basereward_client.adapters.scoring import RAW, new, shaped
+from basereward_client.adapters.scoring import RAW, URL, need_answers, new, shaped
 from basereward_client.adapters.texts import context, grouped
 
 
 def make_reward_func(
-    url: str | None = None,
+    url: URL = None,
     *,
     scheme: Scheme = RAW,
     is_async: bool = False,
@@ -21,6 +21,7 @@ def make_reward_func(
 
     `answer_column` names the dataset's column of reference answers, for the hybrid scheme.
     """
+    need_answers(scheme, answer_column)
     if is_async:
         client = new(AsyncRewardClient, url, **settings)
         return AsyncRewardFunc(client, scheme, name, answer_column)
@@ -71,6 +72,7 @@ def _text(completion: Any) -> str:
     """The completion's text; several turns are no single response."""
     if isinstance(completion, str):
         return completion
-    (turn,) = completion
-    content = turn["content"]
+    if len(completion) != 1:
+        raise ValueError("a completion of several turns is no single response to score")
+    content = completion[0]["content"]
     return content if isinstance(content, str) else "".join(part["text"] for part in content)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from basereward_client import Scheme
-from basereward_client.adapters.scoring import RAW, async_client, scheme_of, shaped
+from basereward_client.adapters.scoring import RAW, URL, async_client, scheme_of, shaped
 from basereward_client.adapters.texts import described, seated
 
 _FROM_VERL = {"reward_router_address", "reward_model_tokenizer"}
@@ -30,7 +30,7 @@ async def _scored(
     item: dict[str, Any],
     response: str,
     answer: Any,
-    url: str | None = None,
+    url: URL = None,
     scheme: Scheme | str | Mapping[str, Any] = RAW,
     **settings: Any,
 ) -> dict[str, float | None]:
@@ -47,9 +47,7 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _manager() -> type:
-    from verl.experimental.reward_loop.reward_manager.base import (
-        RewardManagerBase,
-    )
+    from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
     class BaseRewardManager(RewardManagerBase):
         """Scores the chat in `raw_prompt`, with the pictures in it; settings: `reward.reward_kwargs`."""

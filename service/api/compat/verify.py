@@ -1,14 +1,11 @@
 """`POST /verify`: NeMo-Gym's resources servers.
 
 In the rollout as objects of OpenAI's Responses API, `{"responses_create_params": {"input"}, "response": {"output"}}`
-beside whatever columns its data set has; out all of it again, with the `reward`. `POST /seed_session` keeps nothing.
+beside whatever columns its data set has; out all of it again, with the `reward`.
 """
 
 from functools import partial
 from typing import Any
-
-from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
 
 from service.api.answers import Served
 from service.api.body import parse_json
@@ -106,14 +103,3 @@ VERIFY = WireFormat(
     read_rollout,
     format_docs("verify", "A rollout of NeMo-Gym, with its reward", EXAMPLE),
 )
-
-
-def session_router() -> APIRouter:
-    router = APIRouter()
-
-    @router.post("/seed_session")
-    async def seed_session() -> Response:
-        """NeMo-Gym asks before a rollout; there is nothing to prepare."""
-        return JSONResponse({})
-
-    return router

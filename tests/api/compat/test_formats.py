@@ -164,6 +164,48 @@ async def test_a_session_needs_nothing():
     assert (await posted("/seed_session", {})).json() == {}
 
 
+async def test_a_collection_ends_in_statistics_of_its_rewards():
+    rewards = {4: [1.5, -0.5], 2: [2]}
+    rollouts = [
+        {"_ng_task_index": t, "reward": r, "n": 7} for t, row in rewards.items() for r in row
+    ]
+    answer = (await posted("/aggregate_metrics", {"verify_responses": rollouts})).json()
+    two, four = answer["group_level_metrics"]
+    assert (two["_ng_task_index"], two["mean/reward"], two["std/reward"]) == (2, 2.0, 0.0)
+    assert four == {
+        "_ng_task_index": 4,
+        "mean/reward": 0.5,
+        "max/reward": 1.5,
+        "min/reward": -0.5,
+        "median/reward": 0.5,
+        "std/reward": pytest.approx(2**0.5),
+    }
+    whole = answer["agent_metrics"]
+    assert (whole["mean/reward"], whole["median/reward"]) == (1.0, 1.5)
+    assert whole["std/reward"] == pytest.approx((3.5 / 2) ** 0.5)
+    assert answer["key_metrics"] == {"mean/reward": 1.0}
+
+
+async def test_a_collection_of_nothing():
+    answer = (await posted("/aggregate_metrics", {"verify_responses": []})).json()
+    assert answer == {"group_level_metrics": [], "agent_metrics": {}, "key_metrics": {}}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ([], "verify_responses"),
+        ({"verify_responses": {}}, "verify_responses"),
+        ({"verify_responses": [{"reward": 1.0}, {"reward": None}]}, "verify_responses[1]"),
+        ({"verify_responses": [{"reward": True}]}, "verify_responses[0]"),
+        ({"verify_responses": [{"reward": 1.0, "_ng_task_index": "1"}]}, "verify_responses[0]"),
+        ({"verify_responses": [7]}, "verify_responses[0]"),
+    ],
+)
+async def test_a_collection_without_rewards_is_refused(body, param):
+    assert error_of(await posted("/aggregate_metrics", body), 422, "invalid_item")["param"] == param
+
+
 # vLLM
 
 

@@ -1,0 +1,82 @@
+"""What NeMo-Gym asks of a resources server beside `/verify`: sessions, of which nothing is kept, and statistics.
+
+`POST /aggregate_metrics` comes after the last rollout of a collection: in `{"verify_responses": [{"_ng_task_index",
+"reward"}]}` beside other columns, out statistics of the rewards, of each task and of all, by NeMo-Gym's own names.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, stdev
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.api.body import BodyReader, parse_json, reading
+from service.api.endpoint import JSON_TYPES
+from service.engine import RewardEngine
+from service.errors import InvalidRequest
+from service.settings import Settings
+
+TASK = "_ng_task_index"
+
+
+def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/seed_session")
+    async def seed_session() -> Response:
+        """NeMo-Gym asks before a rollout; there is nothing to prepare."""
+        return JSONResponse({})
+
+    @router.post("/aggregate_metrics")
+    async def aggregate_metrics(request: Request) -> Response:
+        """Statistics of the rewards of a NeMo-Gym collection, by task and of all."""
+        limits = settings.max_body_bytes, settings.body_timeout_s
+        with reading(BodyReader(engine.admission, *limits)) as reader:
+            body = await reader.read(request, JSON_TYPES)
+            return JSONResponse(await asyncio.to_thread(aggregated, body))
+
+    return router
+
+
+def aggregated(body: bytes | bytearray) -> dict[str, Any]:
+    """
+    Raises:
+        InvalidRequest: it is no list of rollouts with rewards.
+    """
+    parsed = parse_json(body)
+    rollouts = parsed.get("verify_responses") if isinstance(parsed, dict) else None
+    if not isinstance(rollouts, list):
+        raise InvalidRequest("a list is needed", param="verify_responses")
+    by_task: dict[int, list[float]] = {}
+    for index, rollout in enumerate(rollouts):
+        task, reward = _rewarded(rollout, f"verify_responses[{index}]")
+        by_task.setdefault(task, []).append(reward)
+    every = [reward for rewards in by_task.values() for reward in rewards]
+    whole = _statistics(every) if every else {}
+    return {
+        "group_level_metrics": [{TASK: t} | _statistics(by_task[t]) for t in sorted(by_task)],
+        "agent_metrics": whole,
+        "key_metrics": {name: value for name, value in whole.items() if name.startswith("mean/")},
+    }
+
+
+def _rewarded(rollout: Any, param: str) -> tuple[int, float]:
+    known: Mapping[str, Any] = rollout if isinstance(rollout, dict) else {}
+    task: Any = known.get(TASK, 0)
+    reward: Any = known.get("reward")
+    if type(task) is int and type(reward) in (int, float):  # which True is not
+        return task, float(reward)
+    raise InvalidRequest(f"an integer {TASK} and a reward are needed", param=param)
+
+
+def _statistics(rewards: Sequence[float]) -> dict[str, float]:
+    return {
+        "mean/reward": fmean(rewards),
+        "max/reward": max(rewards),
+        "min/reward": min(rewards),
+        "median/reward": median(rewards),
+        "std/reward": stdev(rewards) if len(rewards) > 1 else 0.0,
+    }
