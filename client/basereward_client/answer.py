@@ -24,7 +24,8 @@ def believed(
     _hold(scale == (headers["x-model-fingerprint"], headers["x-model-numerics"]), "fingerprint")
     _hold(body["ids"] == [item.id for item in asked], "ids: this answers something else")
     _hold(len(body["rewards"]) == len(asked), "number of rewards")
-    missing = {(e["index"], e["response"]) for e in body["errors"]} if nulls else set()
+    missing = {(e["index"], e["response"]) for e in body["errors"]}
+    _hold(nulls or not missing, "errors: rewards or nothing was asked for")
     rewards: dict[int, Any] = {}
     for i, (item, got) in enumerate(zip(asked, body["rewards"], strict=True)):
         row = [got] if item.responses is None else got

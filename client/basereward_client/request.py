@@ -19,7 +19,7 @@ Sources = Mapping[str, bytes | str]  # the pictures of a call by ref
 @dataclass(frozen=True, slots=True)
 class Planned:
     index: int  # among the caller's
-    id: str | None  # as the answer has to echo it
+    id: str  # as the answer has to echo it
     responses: int | None  # None: answered by one number, not by a list
     body: bytes  # JSON
     context: str  # equal for siblings: the same prompt and pictures
@@ -39,7 +39,9 @@ def planned(index: int, item: Mapping[str, Any], pictures: Pictures, call: str) 
 
     try:
         given = {key: value for key, value in item.items() if value is not None}
-        wire = {"id": f"{call}-{index}"} | {k: _wire(k, v, named) for k, v in given.items()}
+        # The caller's own id need not be another in another call: it would not tell the answers apart.
+        id_ = f"{call}-{index}"
+        wire = {k: _wire(k, v, named) for k, v in given.items()} | {"id": id_}
         context = {k: v for k, v in wire.items() if k not in ("id", "response", "responses")}
         if "image" in context:
             context["images"] = [context.pop("image")]
@@ -49,7 +51,6 @@ def planned(index: int, item: Mapping[str, Any], pictures: Pictures, call: str) 
         if count == 0:
             raise ValueError("responses is empty")
         key = hashlib.sha256(_json(context)).hexdigest()[:32]
-        id_ = wire["id"] if isinstance(wire["id"], str) else None
         return Planned(index, id_, count, _json(wire), key, frozenset(refs))
     except (TypeError, ValueError, AttributeError) as error:  # lone surrogates and NaN too
         raise BadRequest(f"items[{index}] is no item: {error!r}", code="invalid_item") from error

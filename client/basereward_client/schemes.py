@@ -50,7 +50,9 @@ class Scheme:
             raise ValueError("a hybrid scheme needs matches, a normalising one groups")
         known = [None] * len(scores) if matches is None else matches
         rewards = [self._reward(s, match) for s, match in zip(scores, known, strict=True)]
-        return normalised(rewards, groups) if groups and self.normalise_groups else rewards
+        if groups is None or not self.normalise_groups:
+            return rewards
+        return normalised(rewards, groups)
 
     def _reward(self, score: float | None, match: bool | None) -> float | None:
         if score is None or self.kind == "raw":

@@ -169,10 +169,18 @@ def edit_json(change: Callable[[dict[str, Any]], object]) -> Fault:
 
 def other_fingerprint(name: str = "sha256:other") -> Fault:
     """As of a server of another reward function, consistently."""
+    return _other("fingerprint", name)
 
+
+def other_numerics() -> Fault:
+    """As of a server that computes it otherwise, consistently."""
+    return _other("numerics", "of another chip")
+
+
+def _other(scale: str, name: str) -> Fault:
     def changed(reply: Reply) -> Reply:
-        body = json.loads(reply.body) | {"fingerprint": name}
-        edited = reply.with_header("x-model-fingerprint", name)
+        body = json.loads(reply.body) | {scale: name}
+        edited = reply.with_header(f"x-model-{scale}", name)
         return edited.with_body(json.dumps(body).encode())
 
     return edit(changed)

@@ -20,6 +20,7 @@ from tests.client.fault_proxy import (
     duplicate,
     hang,
     other_fingerprint,
+    other_numerics,
     proxied,
     refuse,
     reset_in_answer,
@@ -27,12 +28,20 @@ from tests.client.fault_proxy import (
     slow_body,
     slow_first_byte,
 )
-from tests.client.serving import ALLOWANCE_S, KINDS, Live, nothing_but_errors, score, some_items
+from tests.client.serving import (
+    ALLOWANCE_S,
+    EITHER,
+    FOR_GOOD,
+    KINDS,
+    Live,
+    nothing_but_errors,
+    score,
+    some_items,
+)
 from tests.client.wrong_answers import WRONG
 from tests.models import StandIn
 
 pytestmark = pytest.mark.usefixtures("hurry")
-FOR_GOOD = 200  # more than fit into a deadline of the matrix
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,20 @@ MATRIX = [
         settings={"expect_fingerprint": StandIn().info.fingerprint},
     ),
     Row(
+        "other numerics than the pinned, once",
+        [other_numerics()],
+        tries=2,
+        settings={"expect_numerics": StandIn().info.numerics},
+    ),
+    Row(
+        "other numerics than the pinned, for good",
+        [other_numerics()] * FOR_GOOD,
+        FingerprintChanged,
+        raised_anyway=True,
+        timeout=0.3,
+        settings={"expect_numerics": StandIn().info.numerics},
+    ),
+    Row(
         "412 for good",
         [],
         FingerprintChanged,
@@ -108,7 +131,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.parametrize("on_error", ["raise", "none"])
+@EITHER
 @pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
 def test_matrix(server: Live, row: Row, on_error: str) -> None:
     """Both clients at once, each through weather of its own."""

@@ -11,9 +11,21 @@ from basereward_client import (
     RewardClient,
     RewardError,
     ServerFailure,
+    Timing,
     request,
 )
-from tests.client.serving import BOTH, CAT_PNG, STREET, STREET_PNG, Live, live, score, singles
+from tests.client.fault_proxy import Exchange, clear, edit_json, proxied
+from tests.client.serving import (
+    BOTH,
+    CAT_PNG,
+    EITHER,
+    STREET,
+    STREET_PNG,
+    Live,
+    live,
+    score,
+    singles,
+)
 from tests.models import StandIn, reward, reward_of
 
 WITH_UNKNOWN_KEY = {
@@ -81,7 +93,7 @@ def test_bad_rows_are_none_if_so_wanted(server: Live, kind: str) -> None:
         {"prompt": "g", "responses": ["x", "nan", "y"]},
         {"prompt": "p", "response": "r", "image": b"no picture"},
         {"prompt": "p", "response": "r", "unheard": 1},
-        {"prompt": "p", "responses": ["q", "r"], "id": 7},
+        {"prompt": "p", "responses": ["q", "r"], "unheard": 2},
         {"prompt": "p", "response": "\ud800"},
         {"prompt": "p", "responses": []},
         {"prompt": "p", "responses": "text"},
@@ -132,7 +144,7 @@ def test_one_bad_row_raises(
 
 
 @BOTH
-@pytest.mark.parametrize("on_error", ["raise", "none"])
+@EITHER
 @pytest.mark.parametrize(
     ("settings", "error", "code"),
     [
@@ -154,6 +166,19 @@ def test_a_fault_of_the_request_raises_in_any_case(
     assert caught.value.code == code
 
 
+def test_stages_are_those_of_the_slowest_chunk(
+    server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "LIMITS", (1, 2**20, 100))
+    told = [
+        {"total": 60.0, "prepare": prepare, "queue": 20.0, "forward": 30.0} for prepare in (10, 5)
+    ]
+    faults = [edit_json(lambda body, own=own: body.update(timing_ms=own)) for own in told]
+    with proxied(server.portal, [server.port], faults) as proxy:
+        timing = score("sync", singles("a", "b"), proxy.url, max_connections=1).timing
+    assert timing == Timing(timing.total_s, 0.01, 0.02, 0.03)
+
+
 def test_options_are_sent(server: Live) -> None:
     with RewardClient(server.url, transform="sigmoid", model="basereward") as client:
         (got,) = client.score(singles("a"))
@@ -173,15 +198,22 @@ def test_chats(server: Live) -> None:
 
 
 @BOTH
-def test_a_deadline_with_none_keeps_what_was_scored(server: Live, kind: str) -> None:
+def test_a_deadline_with_none_keeps_what_was_scored(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """The server answers its part just before the client's own deadline."""
+    monkeypatch.setattr(request, "LIMITS", (1, 2**20, 100))  # a chunk each, one after the other
     with live() as slow:
-        settings = {"timeout": 1.0, "on_error": "none"}
-        assert score(kind, singles("a"), slow.url, **settings) == [reward("p0", "a")]
-        slow.model.hold()
-        rewards = score(kind, singles("b", "c"), slow.url, **settings)
-        assert rewards == [None, None]
-        assert {e.code for e in rewards.errors} == {"deadline_exceeded"}
+
+        async def stuck(exchange: Exchange) -> None:
+            slow.model.hold()
+            await clear(exchange)
+
+        with proxied(slow.portal, [slow.port], [clear, stuck]) as proxy:
+            settings = {"timeout": 1.0, "on_error": "none", "max_connections": 1}
+            rewards = score(kind, singles("b", "c"), proxy.url, **settings)
+        assert rewards == [reward("p0", "b"), None]
+        assert [(e.index, e.code) for e in rewards.errors] == [(1, "deadline_exceeded")]
         assert rewards.fingerprint == slow.model.info.fingerprint  # its answer, not our silence
 
 

@@ -83,7 +83,8 @@ def test_chunks_keep_to_the_limits_and_siblings_to_their_chunk(
     homes: dict[str, set[int]] = {}
     for number, chunk in enumerate(chunks):
         count = sum(item.responses or 1 for item in chunk.items)
-        assert count <= limit[0] or len(chunk.items) == 1
+        shown = frozenset[str]().union(*(item.refs for item in chunk.items))
+        assert (count <= limit[0] and len(shown) <= limit[2]) or len(chunk.items) == 1
         for item in chunk.items:
             homes.setdefault(item.context, set()).add(number)
     for context, numbers in homes.items():

@@ -8,11 +8,21 @@ from typing import Any
 
 import pytest
 
-from basereward_client import DeadlineExceeded, RewardClient, ServerFailure, delivery, request
+from basereward_client import (
+    DeadlineExceeded,
+    InvalidAnswer,
+    RewardClient,
+    ServerFailure,
+    delivery,
+    engine,
+    request,
+)
 from basereward_client.pictures import Pictures
 from tests.client.fault_proxy import (
+    Exchange,
     Fault,
     answered_twice,
+    edit_json,
     hang,
     proxied,
     refuse,
@@ -100,7 +110,10 @@ def test_retry_after_is_waited_for(server: Live, kind: str, status: int) -> None
     assert second - first >= 1.0
 
 
-def test_a_stale_answer_on_the_connection_is_not_believed(server: Live) -> None:
+@pytest.mark.parametrize("own", [{}, {"id": "the caller's"}], ids=["no id", "id"])
+def test_a_stale_answer_on_the_connection_is_not_believed(
+    server: Live, own: dict[str, str]
+) -> None:
     """As of a proxy that answers a duplicate too: the next request reads the answer to the last."""
     with (
         proxied(server.portal, [server.port], [answered_twice] * 3) as proxy,
@@ -108,7 +121,62 @@ def test_a_stale_answer_on_the_connection_is_not_believed(server: Live) -> None:
     ):
         for response in "abcdef":
             item = {"prompt": "p", "response": response}
-            assert client.score([item]) == [reward(**item)]
+            assert client.score([item | own]) == [reward(**item)]
+
+
+@pytest.mark.parametrize("own", [{}, {"id": "the caller's"}], ids=["no id", "id"])
+def test_the_answer_to_another_chunk_is_not_believed(
+    server: Live, monkeypatch: pytest.MonkeyPatch, own: dict[str, str]
+) -> None:
+    monkeypatch.setattr(request, "LIMITS", (2, 2**20, 100))
+    replies: list[bytes] = []
+
+    async def as_the_first(exchange: Exchange) -> None:
+        replies.append((await exchange.forward()).whole)
+        await exchange.write(replies[0])
+
+    items = [{"prompt": f"p{i}", "response": "a"} for i in range(6)]
+    with proxied(server.portal, [server.port], [as_the_first] * 3) as proxy:
+        rewards = score("sync", [item | own for item in items], proxy.url, max_connections=1)
+    assert rewards == [reward(**item) for item in items]
+
+
+def test_a_null_is_not_believed_where_none_was_asked_for(server: Live) -> None:
+    def nulled(body: dict[str, Any]) -> None:
+        body["rewards"] = [None]
+        body["errors"] = [{"index": 0, "response": 0, "code": "model_failure", "message": "m"}]
+
+    item = {"prompt": "p", "response": "r"}
+    with proxied(server.portal, [server.port], [edit_json(nulled)] * 4) as proxy:
+        with pytest.raises(InvalidAnswer, match="errors"):
+            score("sync", [item], proxy.url)
+        assert score("sync", [item], proxy.url, on_error="none") == [None]
+
+
+def test_the_shortest_wish_of_several_urls_counts(server: Live) -> None:
+    begun = time.monotonic()
+    with (
+        proxied(server.portal, [server.port], [refuse(503, "0")]) as one,
+        proxied(server.portal, [server.port], [refuse(503, "30")]) as other,
+    ):
+        items, expected = some_items(tag="wishes")
+        assert score("sync", items[:1], [one.url, other.url], timeout=10) == expected[:1]
+    assert time.monotonic() - begun < 5
+
+
+def test_an_idle_connection_is_not_kept_for_long(
+    server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server closes it at about that time, and a request would meet the end."""
+    item = {"prompt": "p", "response": "r"}
+    for keepalive_s, connections in ((60.0, 1), (0.0, 3)):
+        monkeypatch.setattr(engine, "KEEPALIVE_S", keepalive_s)
+        with (
+            proxied(server.portal, [server.port]) as proxy,
+            RewardClient(proxy.url) as client,
+        ):
+            assert [client.score([item]) for _ in "abc"] == [[reward(**item)]] * 3
+            assert proxy.connections == connections
 
 
 @BOTH

@@ -44,7 +44,9 @@ def test_pictures_that_differ_are_never_taken_for_one() -> None:
     recoloured.putpalette(bytes(reversed(range(192))))
     wide = Image.frombytes("L", (60, 40), bytes(2400))
     high = Image.frombytes("L", (40, 60), bytes(2400))
-    distinct = [PIL, other, rotated, keyed, PALETTE, recoloured, wide, high]
+    veiled = Image.frombytes("LA", (30, 40), bytes(2400))
+    deep = Image.frombytes("I;16", (30, 40), bytes(2400))
+    distinct = [PIL, other, rotated, keyed, PALETTE, recoloured, wide, high, veiled, deep]
     assert len(_sources(*distinct)) == len(distinct)
 
 
@@ -71,6 +73,9 @@ def test_jpeg_is_only_for_what_it_can_hold() -> None:
     for mode in ("LA", "RGBA", "P", "I;16"):
         image = Image.new(mode, (40, 30))
         assert _encoded(image, jpeg_quality=80).startswith(b"\x89PNG")
+    keyed = Image.new("RGB", (40, 30))
+    keyed.info["transparency"] = (0, 0, 0)
+    assert _encoded(keyed, jpeg_quality=80).startswith(b"\x89PNG")
 
 
 def test_jpeg_keeps_the_orientation(server: Live) -> None:

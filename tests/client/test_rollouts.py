@@ -7,23 +7,23 @@ from dataclasses import replace
 import pytest
 
 from basereward_client import FingerprintChanged, RewardClient, request
-from tests.client.fault_proxy import other_fingerprint, proxied
-from tests.client.serving import BOTH, EITHER, Live, live, score, some_items
+from tests.client.fault_proxy import Fault, other_fingerprint, other_numerics, proxied
+from tests.client.serving import BOTH, EITHER, FOR_GOOD, Live, live, score, some_items
 from tests.models import StandIn, reward
 
 pytestmark = pytest.mark.usefixtures("hurry")
-FOR_GOOD = 200  # more than fit into a deadline here
 
 
 @BOTH
 @EITHER
+@pytest.mark.parametrize("other", [other_fingerprint(), other_numerics()])
 def test_two_functions_in_one_call_are_never_mixed(
-    server: Live, monkeypatch: pytest.MonkeyPatch, kind: str, on_error: str
+    server: Live, monkeypatch: pytest.MonkeyPatch, kind: str, on_error: str, other: Fault
 ) -> None:
     monkeypatch.setattr(request, "LIMITS", (2, 2**20, 100))
     items = [{"prompt": f"p{i}", "response": "a"} for i in range(6)]
     with (
-        proxied(server.portal, [server.port], [other_fingerprint()]) as proxy,
+        proxied(server.portal, [server.port], [other]) as proxy,
         pytest.raises(FingerprintChanged, match="in one call"),
     ):
         score(kind, items, proxy.url, on_error=on_error)

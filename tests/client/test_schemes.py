@@ -46,6 +46,7 @@ def test_matches_matter_to_hybrid_alone() -> None:
         (Scheme("hybrid"), {"matches": [True]}),
         (Scheme(normalise_groups=True), {}),
         (Scheme(normalise_groups=True), {"groups": ["a"]}),
+        (Scheme(normalise_groups=True), {"groups": []}),
     ],
 )
 def test_what_is_missing_or_short_is_an_error(scheme: Scheme, given: dict[str, Any]) -> None:

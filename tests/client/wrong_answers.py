@@ -36,6 +36,14 @@ def _put(value: Any) -> Fault:
     return edit_json(change)
 
 
+def _numbers_with_errors(body: dict[str, Any]) -> None:
+    body["errors"] = [
+        {"index": i, "response": r, "code": "model_failure", "message": "m"}
+        for i, row in enumerate(body["rewards"])
+        for r in range(len(row) if isinstance(row, list) else 1)
+    ]
+
+
 garbage = edit(lambda reply: reply.with_body(b"<html>captive portal</html>"))
 WRONG: dict[str, Fault] = {
     "garbage": garbage,
@@ -51,7 +59,11 @@ WRONG: dict[str, Fault] = {
     "a number as text": _put("0.5"),
     "true": _put(True),
     "the answer to something else": edit_json(_other_ids),
+    "numbers in the place of errors": edit_json(_numbers_with_errors),
     "header and body of two servers": edit(
         lambda reply: reply.with_header("x-model-fingerprint", "sha256:other")
+    ),
+    "header and body of two chips": edit(
+        lambda reply: reply.with_header("x-model-numerics", "of another chip")
     ),
 }
