@@ -17,12 +17,13 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     torch.set_num_threads(1)  # the server has the rest
     chosen.out.mkdir(parents=True, exist_ok=True)
+    records = []
     with judge(chosen.url) as one:
         for seed in chosen.seed:
-            record = train(_settings(chosen, seed), one)
-            runs = results.add(record, chosen.out / "results.json")
-            sys.stderr.write(results.line(record) + "\n")
-    drawn = draw(runs, chosen.out / "results.png")
+            records.append(train(_settings(chosen, seed), one))
+            results.add(records[-1], chosen.out / "results.json")
+            sys.stderr.write(results.line(records[-1]) + "\n")
+    drawn = draw(records, chosen.out / "results.png")
     plot = "results.png" if drawn else "no plot: matplotlib is not installed"
     sys.stderr.write(f"wrote {chosen.out / 'results.json'}, {plot}\n")
     return 0
@@ -39,14 +40,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.shapes_grpo", description=__doc__)
     parser.add_argument("--url", help="a reward server [one is started, with the demo model]")
     parser.add_argument("--seed", type=int, nargs="+", default=[1], help="one run each [1]")
-    parser.add_argument("--steps", type=int, help="of GRPO [400, or 50 if --short]")
-    parser.add_argument("--short", action="store_true", help="an easier task, in under a minute")
+    parser.add_argument("--steps", type=_count, help="of GRPO [400, or 50 if --short]")
+    parser.add_argument("--short", action="store_true", help="an easier task, in about a minute")
     parser.add_argument(
         "--unguided", action="store_true", help="let the policy say anything, and hack the reward"
     )
     parser.add_argument("--kl", type=float, default=Settings.kl, help="weight [0.1]")
     parser.add_argument("--out", type=Path, default=Path("runs/shapes_grpo"), help="folder")
     return parser
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

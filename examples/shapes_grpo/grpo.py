@@ -27,7 +27,7 @@ def advantages(rewards: Tensor, floor: float) -> Tensor:
 
 
 def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """An estimate of KL(policy | reference) for each sampled word: unbiased, and never negative."""
+    """An estimate of KL(policy | reference) for each word: unbiased where the policy sampled it, never negative."""
     ratio = reference - log_probs
     return ratio.exp() - ratio - 1
 

@@ -1,6 +1,7 @@
 """The judge: answers to rewards, from a server that is named, or started here and stopped again."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -56,7 +57,11 @@ def judge(url: str | None) -> Iterator[Judge]:
 def _served() -> Iterator[str]:
     """`basereward serve` in a process of its own; where it listens is in its log."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    # The client's variables, and a server's of another kind, would be settings of this one.
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith("BASEREWARD_")
+    }
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean) as process:  # noqa: S603
         assert process.stderr is not None
         try:
             yield _listening(process.stderr)

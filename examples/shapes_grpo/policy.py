@@ -1,4 +1,4 @@
-"""The policy: a picture and a question to an answer, word by word; 0.4M weights, and nothing of how they learn."""
+"""The policy: a picture and a question to an answer, word by word; 0.55M weights, and nothing of how they learn."""
 
 from collections.abc import Sequence
 

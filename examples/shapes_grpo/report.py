@@ -1,8 +1,10 @@
 """`python -m examples.shapes_grpo.report [FILE]`: keeps a results.json beside the example, writes the page and plot."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,10 +19,11 @@ HERE = Path(__file__).parent
 RESULTS, TEMPLATE = HERE / "results.json", HERE / "page.md"
 PAGE = HERE.parents[1] / "docs" / "learning-run.md"
 PLOT = "learning-run.png"
+EARLY = 100  # the step at which runs are compared
 COMMANDS = """\
 .venv/bin/python -m examples.shapes_grpo --seed {seeds}
 .venv/bin/python -m examples.shapes_grpo --unguided --steps {free}
-.venv/bin/python -m examples.shapes_grpo --kl {kl:g} --steps {weak}
+.venv/bin/python -m examples.shapes_grpo --kl {kl:g}
 .venv/bin/python -m examples.shapes_grpo.report runs/shapes_grpo/results.json"""
 
 
@@ -28,26 +31,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.shapes_grpo.report")
     parser.add_argument("file", type=Path, nargs="?", default=RESULTS, help="of finished runs")
     chosen = parser.parse_args()
+    runs = read(chosen.file)
+    text = page(runs)  # before anything is written: runs of other settings make no page
+    if not draw(learning(runs), PAGE.with_name(PLOT)):
+        parser.error("matplotlib is needed: pip install -e '.[bench]'")
     RESULTS.write_text(chosen.file.read_text("utf-8"), "utf-8")
-    runs = read(RESULTS)
-    PAGE.write_text(page(runs), "utf-8")
-    draw(learning(runs), PAGE.with_name(PLOT))
+    PAGE.write_text(text, "utf-8")
     sys.stderr.write(f"wrote {PAGE} and {PLOT}\n")
     return 0
 
 
 def learning(runs: Sequence[Record]) -> list[Record]:
     """The runs with the default settings, by seed."""
-    kept = [r for r in runs if r["settings"]["guided"] and r["settings"]["kl"] == Settings.kl]
+    kept = [run for run in runs if not _changed(run) - {"seed"}]
     return sorted(kept, key=lambda run: int(run["settings"]["seed"]))
+
+
+def _changed(run: Record) -> set[str]:
+    """The names of the settings that are not the default ones."""
+    default = json.loads(json.dumps(asdict(Settings())))
+    return {name for name, value in run["settings"].items() if value != default[name]}
 
 
 def page(runs: Sequence[Record]) -> str:
     whole = learning(runs)
-    (free,) = (run for run in runs if not run["settings"]["guided"])
-    (weak,) = (run for run in runs if run["settings"]["kl"] < Settings.kl)
+    (free,) = (run for run in runs if _changed(run) == {"guided", "steps"})
+    (weak,) = (run for run in runs if _changed(run) == {"kl"})
     text = TEMPLATE.read_text("utf-8")
-    return text.format(**_said(whole), **_unguided(free), **_weak(weak, whole))
+    seeds = " ".join(str(run["settings"]["seed"]) for run in whole)
+    commands = COMMANDS.format(
+        seeds=seeds, free=free["settings"]["steps"], kl=weak["settings"]["kl"]
+    )
+    said = _said(whole) | _unguided(free) | _weak(weak, whole)
+    return text.format(commands=commands, **said)
 
 
 def _said(runs: Sequence[Record]) -> dict[str, Any]:
@@ -91,21 +107,16 @@ def _unguided(run: Record) -> dict[str, Any]:
 
 
 def _weak(run: Record, whole: Sequence[Record]) -> dict[str, Any]:
-    settings, last = run["settings"], run["history"][-1]
+    """Beside the run that differs in nothing else, early and at the end."""
+    settings = run["settings"]
     same = next(other for other in whole if other["settings"]["seed"] == settings["seed"])
-    strong = next(entry for entry in same["history"] if entry["step"] == last["step"])
-    free = settings["steps"]
-    seeds = " ".join(str(other["settings"]["seed"]) for other in whole)
-    return {
-        "commands": COMMANDS.format(seeds=seeds, free=free, kl=settings["kl"], weak=last["step"]),
-        "weak_kl": settings["kl"],
-        "weak_steps": last["step"],
-        "weak_seed": settings["seed"],
-        "weak_right": percent(last["right"]["all"]),
-        "weak_spread": f"{last['spread']:.2f}",
-        "strong_right": percent(strong["right"]["all"]),
-        "strong_step": strong["step"],
-    }
+    said = {"weak_kl": settings["kl"], "weak_seed": settings["seed"], "early": EARLY}
+    for name, one in (("weak", run), ("strong", same)):
+        early = next(entry for entry in one["history"] if entry["step"] == EARLY)
+        for when, entry in (("early", early), ("end", one["history"][-1])):
+            said[f"{name}_{when}_right"] = percent(entry["right"]["all"])
+            said[f"{name}_{when}_spread"] = f"{entry['spread']:.2f}"
+    return said
 
 
 def _main(runs: Sequence[Record]) -> str:
@@ -133,7 +144,7 @@ def _inside(runs: Sequence[Record]) -> str:
     for run in runs:
         _, second, *_, last = run["history"]
         pairs = [f"{second[name]:.2f} → {last[name]:.2f}" for name in ("reward", "spread", "kl")]
-        sampled = f"{percent(run['history'][0]['sampled'])} → {percent(last['sampled'])}"
+        sampled = f"{percent(second['sampled'])} → {percent(last['sampled'])}"
         cost = [f"{run['rewards']:,}", f"{run['seconds']:.0f}", f"{run['machine']['load_before']}"]
         body.append([str(run["settings"]["seed"]), *pairs, sampled, *cost])
     head = ["mean reward of samples", "spread within a group", "divergence", "sampled right"]

@@ -11,13 +11,12 @@ def read(path: Path) -> list[Record]:
     return list(json.loads(path.read_text("utf-8"))["runs"]) if path.exists() else []
 
 
-def add(record: Record, path: Path) -> list[Record]:
+def add(record: Record, path: Path) -> None:
     """Put a run into the file, in the place of one with the same settings."""
     record = json.loads(json.dumps(record))  # as it will be read: lists for tuples
     runs = [run for run in read(path) if run["settings"] != record["settings"]]
     runs = sorted([*runs, record], key=lambda run: json.dumps(run["settings"], sort_keys=True))
     path.write_text(json.dumps({"runs": runs}, indent=1) + "\n", "utf-8")
-    return runs
 
 
 def line(record: Record) -> str:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, pstdev
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -16,9 +15,9 @@ from examples.shapes_grpo.grpo import Objective
 from examples.shapes_grpo.guide import Guide, Unguided
 from examples.shapes_grpo.judge import Judge
 from examples.shapes_grpo.learner import Learner
+from examples.shapes_grpo.results import Record
 from examples.shapes_grpo.world import KINDS, Problem, World
 
-Record = dict[str, Any]
 # Group normalisation forgets level and scale; what is left of the sigmoid is that the differences among
 # good answers, which are mostly taste, count less than those between good and bad.
 SCHEME = Scheme("sigmoid", temperature=2.0)

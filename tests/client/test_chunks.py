@@ -30,7 +30,8 @@ responses = st.one_of(
     st.text("ab<|", max_size=4), st.lists(st.text("ab", max_size=3), min_size=1, max_size=6)
 )
 items = st.lists(st.tuples(contexts, responses), max_size=30)
-limits = st.tuples(st.integers(1, 8), st.integers(300, 9000), st.integers(1, 3))
+sizes = st.one_of(st.integers(300, 9000), st.just(2**20))
+limits = st.tuples(st.integers(1, 8), sizes, st.integers(1, 3))
 
 
 def _item(context: tuple[str, str | None], given: str | list[str]) -> dict[str, Any]:
