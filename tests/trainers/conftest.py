@@ -4,13 +4,15 @@ import base64
 import importlib.util
 import io
 import json
+import math
 import os
-import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import httpx
@@ -19,6 +21,8 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0
+CLOSE = 1e-4  # float32 of other batches
+QUESTION = "What colour is the circle?"
 TRAINERS = ("trl", "openrlhf", "verl", "ms-swift", "llamafactory", "areal")
 BESIDE = ("torch", "transformers", "basereward-client")
 
@@ -30,23 +34,33 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "USE_HU
 
 def started(process: "subprocess.Popen[str]") -> str:
     """The URL of a server that has become ready; its log is read on for as long as it runs."""
-    urls, ready = [], threading.Event()
     lines: list[str] = []
+    logged: dict[str, Any] = {}
+    told = threading.Event()
 
     def read() -> None:
         assert process.stderr is not None
         for line in process.stderr:
             lines.append(line)
-            told = json.loads(line) if line.startswith("{") else {"message": ""}
-            urls.extend([told["url"]] if told["message"].startswith("listening") else [])
-            if told["message"].startswith("ready"):
-                ready.set()
-        ready.set()
+            entry = json.loads(line) if line.startswith("{") else {"message": ""}
+            logged[entry["message"]] = entry
+            if "ready" in logged:
+                told.set()
+        told.set()
 
     threading.Thread(target=read, daemon=True).start()
-    assert ready.wait(START_S), "".join(lines)
-    assert process.poll() is None, "".join(lines)
-    return str(urls[0])
+    told.wait(START_S)
+    assert {"listening", "ready"} <= logged.keys(), "".join(lines)
+    return str(logged["listening"]["url"])
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    """By SIGTERM; one that does not heed it is killed, and that is an error."""
+    process.terminate()
+    try:
+        process.wait(START_S)
+    finally:
+        process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +73,7 @@ def url() -> Iterator[str]:
         os.environ["BASEREWARD_URL"] = started(process)
         yield os.environ["BASEREWARD_URL"]
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(START_S)
+        stop(process)
 
 
 class Server:
@@ -87,6 +100,22 @@ class Server:
 @pytest.fixture(scope="session")
 def server(url: str) -> Server:
     return Server(url)
+
+
+def sigmoid(score: float) -> float:
+    return 1 / (1 + math.exp(-score))
+
+
+def normal(rewards: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """Each less the mean of its group, in the group's deviations."""
+    rows = list(zip(rewards, groups, strict=True))
+    members = {group: [reward for reward, own in rows if own == group] for group in groups}
+    return [(reward - mean(members[own])) / stdev(members[own]) for reward, own in rows]
+
+
+def gap(rewards: Iterable[float]) -> float:
+    """The smallest between any two: one above 2 * CLOSE tells all the rows apart."""
+    return min(above - below for below, above in pairwise(sorted(rewards)))
 
 
 def png(image: Image.Image) -> bytes:

@@ -1,7 +1,7 @@
 """AReaL's own workflows and its pool of processes, with an engine that writes what it is told."""
 
 import asyncio
-import math
+import time
 from typing import Any
 
 import pytest
@@ -13,12 +13,10 @@ from PIL import Image
 
 from basereward_client import BadRequest, DeadlineExceeded, Scheme
 from basereward_client.adapters import areal
-from tests.trainers.conftest import Server, shape
+from tests.trainers.conftest import CLOSE, QUESTION, Server, gap, shape, sigmoid
 from tests.trainers.examples import example
 from tests.trainers.policies import processor, tokenizer
 
-CLOSE = 1e-4
-QUESTION = "What colour is the circle?"
 BY_NAME = "basereward_client.adapters.areal.reward_fn"
 GENERATION = GenerationHyperparameters(max_new_tokens=16)
 
@@ -66,13 +64,17 @@ def test_text(server: Server) -> None:
 def test_several_rollouts_at_once(server: Server) -> None:
     workflow = RLVRWorkflow(BY_NAME, GENERATION, tokenizer())
     row = {"messages": [{"role": "user", "content": QUESTION}]}
-    texts = [f"Red, said {i}." for i in range(16)]
+    kinds = ("circle", "square", "dog", "house")
+    texts = [
+        f"A {colour} {kind}." for colour in ("red", "blue", "green", "black") for kind in kinds
+    ]
 
     async def episodes() -> Any:
         return await asyncio.gather(*(workflow.arun_episode(Engine(text), row) for text in texts))
 
     rewards = [float(episode["rewards"][0]) for episode in asyncio.run(episodes())]
     expected = [server.reward(text, QUESTION) for text in texts]
+    assert gap(expected) > 2 * CLOSE
     assert rewards == pytest.approx(expected, abs=CLOSE)
 
 
@@ -82,8 +84,8 @@ def test_example(server: Server) -> None:
     workflow = make(GENERATION, tokenizer(), processor(), server.url)
     row = row_of(shape("red"), answer="red")
     assert reward_of(workflow, row, "Red.") == 1
-    sigmoid = 1 / (1 + math.exp(-server.reward("It is blue.", QUESTION, shape("red"))))
-    assert reward_of(workflow, row, "It is blue.") == pytest.approx(sigmoid, abs=CLOSE)
+    wrong = sigmoid(server.reward("It is blue.", QUESTION, shape("red")))
+    assert reward_of(workflow, row, "It is blue.") == pytest.approx(wrong, abs=CLOSE)
 
 
 def test_hybrid_without_its_column_is_no_sigmoid(server: Server) -> None:
@@ -118,3 +120,14 @@ def test_unreachable_server_raises_before_the_pool_gives_zero() -> None:
     with pytest.raises(DeadlineExceeded):
         asyncio.run(reward("Hello.", "Hi.", [], []))
     assert AsyncRewardWrapper(areal.reward_fn).timeout_seconds > areal.TIMEOUT_S
+
+
+def test_function_of_the_pool_has_its_own_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says."""
+    monkeypatch.setenv("BASEREWARD_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BASEREWARD_TIMEOUT_S", "5")
+    monkeypatch.setattr(areal, "TIMEOUT_S", 0.2)
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        areal.reward_fn("Hello.", "Hi.", [], [])
+    assert time.monotonic() - begun < 2

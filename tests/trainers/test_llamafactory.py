@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.trainers.conftest import Server
+from tests.trainers.conftest import CLOSE, QUESTION, Server
 from tests.trainers.examples import FOLDER
 from tests.trainers.policies import tokenizer
-
-CLOSE = 1e-4
-QUESTION = "What colour is the sky?"
 
 
 @pytest.fixture(scope="module")
@@ -50,4 +47,4 @@ def test_rewards(get_rewards: Any, server: Server) -> None:
 
 def test_text_that_cannot_be_told_apart_ends_training(get_rewards: Any, server: Server) -> None:
     with pytest.raises(KeyError, match="scores"):
-        get_rewards(f"{server.url}/v1/score/evaluation", ["What colour is the sky? It is blue."])
+        get_rewards(f"{server.url}/v1/score/evaluation", [f"{QUESTION} It is blue."])

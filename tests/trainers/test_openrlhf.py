@@ -1,7 +1,6 @@
 """OpenRLHF's own executors, with an engine that writes what it is told: HTTP, retries and `execute` are theirs."""
 
 import asyncio
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,14 +14,23 @@ import pytest
 import torch
 from openrlhf.utils.agent import AgentExecutorBase, SingleTurnAgentExecutor
 
-from basereward_client import BadRequest
+from basereward_client import BadRequest, Scheme
 from basereward_client.adapters import openrlhf
-from tests.trainers.conftest import Server, png, shape, uri
+from tests.trainers.conftest import CLOSE, QUESTION, Server, gap, png, shape, sigmoid, uri
 from tests.trainers.examples import FOLDER, example
 from tests.trainers.policies import processor, tokenizer
 
-CLOSE = 1e-4
-QUESTION = "What colour is the circle?"
+COLOURS = ("red", "blue", "green", "black", "white", "grey", "brown", "pink")
+FORMS = (
+    "{}",
+    "It is {}.",
+    "No {} here.",
+    "I see {}, not more.",
+    "Perhaps {}?",
+    "What {}!",
+    "A very {} one, as I see it.",
+    "Not {}",
+)
 
 
 class Engine:
@@ -72,7 +80,7 @@ def test_remote_url(server: Server) -> None:
 
 def test_remote_url_with_all_rollouts_at_once(server: Server) -> None:
     executor = SingleTurnAgentExecutor([f"{server.url}/get_reward"] * 2)
-    texts = [f"It is red, said {i}." for i in range(64)]
+    texts = [form.format(colour) for form in FORMS for colour in COLOURS]
     params = SimpleNamespace(max_tokens=64, logprobs=None)
     prompt, own = templated(QUESTION), tokenizer()
 
@@ -84,6 +92,7 @@ def test_remote_url_with_all_rollouts_at_once(server: Server) -> None:
 
     rewards = [reward_in(output) for output in asyncio.run(rollouts())]
     expected = [server.reward(text, QUESTION) for text in texts]
+    assert gap(expected) > 2 * CLOSE
     assert rewards == pytest.approx(expected, abs=CLOSE)
 
 
@@ -138,8 +147,21 @@ def test_function(server: Server) -> None:
     assert reward_in(right) == 1
     wrong = executed(executor, templated(QUESTION), "It is blue.", label="red")
     score = server.reward("It is blue.", QUESTION)
-    assert reward_in(wrong) == pytest.approx(1 / (1 + math.exp(-score)), abs=CLOSE)
+    assert reward_in(wrong) == pytest.approx(sigmoid(score), abs=CLOSE)
     assert float(wrong["extra_logs"]["raw_score"]) == pytest.approx(score, abs=CLOSE)
+
+
+def test_function_of_several_rows(server: Server) -> None:
+    questions = [QUESTION, "What shape is it?", "How many are there?"]
+    texts, labels = ["Red.", "Round.", "One."], ["red", "round", "two"]
+    prompts = [templated(question) for question in questions]
+    queries = [f"{prompt}{text}<|im_end|>" for prompt, text in zip(prompts, texts, strict=True)]
+    function = openrlhf.make_reward_func(server.url, scheme=Scheme("hybrid"))
+    answer = function(queries, prompts, labels)
+    raw = [server.reward(*row) for row in zip(texts, questions, strict=True)]
+    assert answer["rewards"].tolist() == pytest.approx([1, 1, sigmoid(raw[2])], abs=CLOSE)
+    assert answer["extra_logs"]["raw_score"].tolist() == pytest.approx(raw, abs=CLOSE)
+    assert gap(raw) > 2 * CLOSE
 
 
 def test_function_keeps_earlier_turns(server: Server) -> None:
@@ -177,8 +199,16 @@ def test_agent_sees_pictures(server: Server, tmp_path: Path) -> None:
     for images in kinds_of(image, tmp_path):
         output = executed(executor, templated(QUESTION, 1), "It is red.", images=images)
         assert output["extra_logs"]["raw_score"] == pytest.approx(score, abs=CLOSE)
-        assert reward_in(output) == pytest.approx(1 / (1 + math.exp(-score)), abs=CLOSE)
+        assert reward_in(output) == pytest.approx(sigmoid(score), abs=CLOSE)
         assert output["mm_train_inputs"]["image_grid_thw"].tolist() == [[1, 4, 4]]
+
+
+def test_agent_knows_the_answer(server: Server) -> None:
+    executor = openrlhf.make_agent_executor(server.url, scheme=Scheme("hybrid"))()
+    assert reward_in(executed(executor, templated(QUESTION), "Red.", label="red")) == 1
+    wrong = executed(executor, templated(QUESTION), "Red.", label="blue")
+    expected = sigmoid(server.reward("Red.", QUESTION))
+    assert reward_in(wrong) == pytest.approx(expected, abs=CLOSE)
 
 
 def test_agent_of_several_pictures_and_of_none(server: Server) -> None:

@@ -5,7 +5,6 @@ Each file under wires/ says what was recorded, of which version. Nothing here sh
 
 import asyncio
 import json
-import math
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +14,9 @@ import pytest
 
 from basereward_client import Scheme
 from basereward_client.adapters import easyr1, slime
-from tests.trainers.conftest import Server, png, shape
+from tests.trainers.conftest import CLOSE, QUESTION, Server, normal, png, shape, sigmoid
 from tests.trainers.examples import example
 
-CLOSE = 1e-4
-QUESTION = "What colour is the circle?"
 WIRES = Path(__file__).with_name("wires")
 
 
@@ -28,10 +25,6 @@ def played(server: Server, name: str) -> tuple[dict[str, Any], Any]:
     wire = json.loads((WIRES / f"{name}.json").read_text("utf-8"))
     assert wire["about"].startswith("A recording")
     return wire["body"], server.post(wire["path"], wire["body"])
-
-
-def sigmoid(score: float) -> float:
-    return 1 / (1 + math.exp(-score))
 
 
 @pytest.mark.parametrize("name", ["lmm_r1", "openrlhf_m", "r1_reward"])
@@ -78,13 +71,15 @@ def nemo_gym_reward(server: Server) -> float:
     return server.reward("It is red.", turns)
 
 
-def slime_sample(prompt: Any, response: str, *images: Any) -> Any:
+def slime_sample(
+    prompt: Any, response: str, *images: Any, label: Any = "red", group: int = 0
+) -> Any:
     """The fields of slime.utils.types.Sample that a reward function meets."""
     return SimpleNamespace(
         prompt=prompt,
         response=response,
-        label="red",
-        group_index=0,
+        label=label,
+        group_index=group,
         multimodal_inputs={"images": list(images) or None, "videos": None},
     )
 
@@ -127,27 +122,37 @@ def test_slime_example(url: str, server: Server) -> None:
     assert wrong == pytest.approx(sigmoid(server.reward("It is blue.", QUESTION)), abs=CLOSE)
 
 
+def test_slime_labels_are_each_samples_own(url: str, server: Server) -> None:
+    rows = [("Red.", "red"), ("Blue.", "blue"), ("Red.", "blue")]
+    samples = [slime_sample(QUESTION, text, label=label) for text, label in rows]
+    rewards = asyncio.run(slime.make_reward(scheme=Scheme("hybrid"))(None, samples))
+    wrong = sigmoid(server.reward("Red.", QUESTION))
+    assert rewards == [1, 1, pytest.approx(wrong, abs=CLOSE)]
+
+
 @pytest.mark.parametrize("label", [0, 0.0])
 def test_a_label_of_nought_is_an_answer(url: str, label: Any) -> None:
     reward = slime.make_reward(scheme=Scheme("hybrid"))
-    sample = slime_sample(QUESTION, str(label))
-    sample.label = label
+    sample = slime_sample(QUESTION, str(label), label=label)
     assert asyncio.run(reward(None, sample)) == 1
 
 
 @pytest.mark.parametrize("label", [None, "", " "])
 def test_to_say_nothing_is_no_right_answer(url: str, server: Server, label: Any) -> None:
     reward = slime.make_reward(scheme=Scheme("hybrid"))
-    sample = slime_sample(QUESTION, "<answer></answer>")
-    sample.label = label
+    sample = slime_sample(QUESTION, "<answer></answer>", label=label)
     expected = sigmoid(server.reward("<answer></answer>", QUESTION))
     assert asyncio.run(reward(None, sample)) == pytest.approx(expected, abs=CLOSE)
 
 
-def test_slime_normalises_groups_only(url: str) -> None:
+def test_slime_normalises_groups_only(url: str, server: Server) -> None:
     reward = slime.make_reward(scheme=Scheme(normalise_groups=True))
-    samples = [slime_sample(templated(""), text) for text in ("Red.", "It is blue.", "Green.")]
-    assert sum(asyncio.run(reward(None, samples))) == pytest.approx(0, abs=1e-6)
+    texts = ["Red.", "No circle here.", "It is blue.", "It is red.", "Yellow!"]
+    groups = [3, 7, 3, 7, 3]
+    rows = zip(texts, groups, strict=True)
+    samples = [slime_sample(QUESTION, text, group=group) for text, group in rows]
+    expected = normal([server.reward(text, QUESTION) for text in texts], groups)
+    assert asyncio.run(reward(None, samples)) == pytest.approx(expected, abs=CLOSE)
     with pytest.raises(ValueError, match="groups"):
         asyncio.run(reward(None, samples[0]))
 
@@ -179,19 +184,27 @@ def test_easyr1(server: Server, tmp_path: Path) -> None:
     assert [score["overall"] for score in scores] == pytest.approx(expected, abs=CLOSE)
 
 
-def easyr1_inputs(rows: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    return [{"response": text, "ground_truth": json.dumps({"prompt": p})} for p, text in rows]
+def easyr1_input(response: str, **told: Any) -> dict[str, Any]:
+    return {"response": response, "ground_truth": json.dumps(told)}
 
 
-def test_easyr1_normalises_groups_that_its_balancing_has_parted(url: str) -> None:
+def test_easyr1_answers_are_each_rows_own(server: Server) -> None:
+    rows = [("Red.", "red"), ("Blue.", "blue"), ("Red.", "blue")]
+    inputs = [easyr1_input(text, prompt=QUESTION, answer=answer) for text, answer in rows]
+    rewards = [one["overall"] for one in easyr1.compute_score(inputs, server.url, "hybrid")]
+    wrong = sigmoid(server.reward("Red.", QUESTION))
+    assert rewards == [1, 1, pytest.approx(wrong, abs=CLOSE)]
+
+
+def test_easyr1_normalises_groups_that_its_balancing_has_parted(server: Server) -> None:
     other = "How many shapes are there?"
-    parted = [(QUESTION, "Red."), (other, "One."), (QUESTION, "Blue."), (other, "It is red.")]
+    rows = [(QUESTION, "Red."), (other, "One."), (QUESTION, "Blue."), (other, "It is red.")]
+    rows.append((QUESTION, "No circle here."))
+    inputs = [easyr1_input(text, prompt=prompt) for prompt, text in rows]
     scheme = {"kind": "raw", "normalise_groups": True}
-    scores = easyr1.compute_score(easyr1_inputs(parted), url, scheme)
-    normal, raw = ([score[key] for score in scores] for key in ("overall", "raw_score"))
-    for one, sibling in ((0, 2), (1, 3)):
-        half = math.copysign(1 / math.sqrt(2), raw[one] - raw[sibling])
-        assert [normal[one], normal[sibling]] == pytest.approx([half, -half])
+    rewards = [one["overall"] for one in easyr1.compute_score(inputs, server.url, scheme)]
+    raw = [server.reward(text, prompt) for prompt, text in rows]
+    assert rewards == pytest.approx(normal(raw, [0, 1, 0, 1, 0]), abs=CLOSE)
 
 
 def test_easyr1_says_what_it_needs(url: str) -> None:
@@ -199,4 +212,4 @@ def test_easyr1_says_what_it_needs(url: str) -> None:
         with pytest.raises(ValueError, match=r"data\.answer_key"):
             easyr1.compute_score([{"response": "Red.", "ground_truth": truth}], url)
     with pytest.raises(KeyError, match="answer"):
-        easyr1.compute_score(easyr1_inputs([(QUESTION, "Red.")]), url, "hybrid")
+        easyr1.compute_score([easyr1_input("Red.", prompt=QUESTION)], url, "hybrid")

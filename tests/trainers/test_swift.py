@@ -14,11 +14,8 @@ from swift.utils import import_external_file
 
 from basereward_client import BadRequest, Scheme
 from basereward_client.adapters.swift import make_orm
-from tests.trainers.conftest import Server, png, shape
+from tests.trainers.conftest import CLOSE, QUESTION, Server, normal, png, shape, sigmoid
 from tests.trainers.examples import FOLDER
-
-CLOSE = 1e-4
-QUESTION = "What colour is the circle?"
 
 
 def sample(
@@ -68,15 +65,25 @@ def test_example(server: Server) -> None:
     assert asyncio.iscoroutinefunction(orm.__call__)
     score = server.reward("It is red.", QUESTION, shape("red"))
     (reward,) = scored(orm, [sample("It is red.", [{"bytes": png(shape("red")), "path": None}])])
-    assert reward == pytest.approx(1 / (1 + math.exp(-score)), abs=CLOSE)
+    assert reward == pytest.approx(sigmoid(score), abs=CLOSE)
 
 
 def test_answers_come_from_their_column(server: Server) -> None:
     orm = make_orm(server.url, scheme=Scheme("hybrid"), answer_column="solution")()
-    rewards = scored(orm, [sample("Red.", solution="red"), sample("Blue.", solution="red")])
-    assert rewards[0] == 1
-    sigmoid = 1 / (1 + math.exp(-server.reward("Blue.", QUESTION)))
-    assert rewards[1] == pytest.approx(sigmoid, abs=CLOSE)
+    rows = [("Red.", "red"), ("Blue.", "blue"), ("Red.", "blue")]
+    rewards = scored(orm, [sample(text, solution=answer) for text, answer in rows])
+    wrong = sigmoid(server.reward("Red.", QUESTION))
+    assert rewards == [1, 1, pytest.approx(wrong, abs=CLOSE)]
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+def test_groups_of_equal_contexts(is_async: bool, server: Server) -> None:
+    orm = make_orm(server.url, scheme=Scheme(normalise_groups=True), is_async=is_async)()
+    rows = [(QUESTION, text) for text in ("Red.", "Blue.", "No circle here.")]
+    rows += [("How many shapes are there?", text) for text in ("One.", "It is red.")]
+    rewards = scored(orm, [sample(text, question=question) for question, text in rows])
+    raw = [server.reward(text, question) for question, text in rows]
+    assert rewards == pytest.approx(normal(raw, [0, 0, 0, 1, 1]), abs=CLOSE)
 
 
 def test_hybrid_without_a_column_of_answers_is_refused_at_once() -> None:

@@ -20,7 +20,7 @@ from basereward_client.adapters.texts import (
     seated,
     tagged,
 )
-from tests.trainers.conftest import Server, png, shape
+from tests.trainers.conftest import CLOSE, QUESTION, Server, png, shape
 
 SYSTEM = "<|im_start|>system\nBe brief.<|im_end|>\n"
 USER = "<|im_start|>user\nTwo and two?<|im_end|>\n"
@@ -55,9 +55,9 @@ def test_same_reward_as_by_the_routes(name: str, server: Server) -> None:
     prompt, response = TEXTS[name]
     (own,) = RewardClient(server.url).score([rollout(prompt, response)])
     sample = {"prompt": prompt, "response": response, "label": ""}
-    assert server.post("/reward", sample) == pytest.approx(own, abs=1e-4)
+    assert server.post("/reward", sample) == pytest.approx(own, abs=CLOSE)
     query = {"query": [prompt + response], "prompts": [prompt]}
-    assert server.post("/get_reward", query)["rewards"] == [pytest.approx(own, abs=1e-4)]
+    assert server.post("/get_reward", query)["rewards"] == [pytest.approx(own, abs=CLOSE)]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -153,6 +153,12 @@ def test_turns_with_pictures_of_their_own() -> None:
     ]
 
 
+def test_as_many_pictures_as_the_turns_hold_of_their_own() -> None:
+    own = {"type": "image", "image": b"own"}
+    with pytest.raises(ValueError, match="1 pictures stand in the turns, 2 were given"):
+        seated([{"role": "user", "content": [own]}], [b"a", b"b"])
+
+
 def test_seating_leaves_the_trainers_rows_alone() -> None:
     turns = [
         {"role": "system", "content": "Be brief."},
@@ -235,6 +241,6 @@ def test_picture_by_every_way_is_the_same_picture(server: Server, tmp_path: Path
     image = shape("red")
     (tmp_path / "red.png").write_bytes(png(image))
     ways = [image, png(image), str(tmp_path / "red.png"), {"bytes": png(image), "path": None}]
-    items = [context("What colour?", [way]) | {"response": "Red."} for way in ways]
-    expected = server.reward("Red.", "What colour?", image)
-    assert RewardClient(server.url).score(items) == pytest.approx([expected] * 4, abs=1e-4)
+    items = [context(QUESTION, [way]) | {"response": "Red."} for way in ways]
+    expected = server.reward("Red.", QUESTION, image)
+    assert RewardClient(server.url).score(items) == pytest.approx([expected] * 4, abs=CLOSE)

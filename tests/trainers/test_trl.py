@@ -1,24 +1,21 @@
 """TRL's own trainers take steps on rewards that the server gave, and on no other numbers."""
 
-import math
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageColumn
-from PIL import Image
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.trainer.utils import is_async_callable
 
-from basereward_client import BadRequest, RewardClient, Scheme
+from basereward_client import BadRequest
 from basereward_client.adapters.trl import make_reward_func
-from tests.trainers.conftest import Server, shape, uri
+from tests.trainers.conftest import CLOSE, QUESTION, Server, gap, shape, sigmoid, uri
 from tests.trainers.examples import example
 from tests.trainers.policies import processor, text_policy, tokenizer, vision_policy
 
-CLOSE = 1e-4  # float32 of other batches
 GROUP = 4
 COLOURS = ("red", "blue", "green", "orange")
 TEXT = Dataset.from_dict({"prompt": [f"Say something {c}." for c in COLOURS]})
@@ -35,7 +32,7 @@ def with_column() -> Dataset:
 
 def with_blocks() -> Dataset:
     """The pictures' places stand in the prompt, of two turns; Arrow fills their missing keys with nulls."""
-    blocks = [{"type": "image", "text": None}, {"type": "text", "text": "What colour?"}]
+    blocks = [{"type": "image", "text": None}, {"type": "text", "text": QUESTION}]
     system = [{"type": "text", "text": "Be brief."}]
     turns = [{"role": "system", "content": system}, {"role": "user", "content": blocks}]
     rows = [{"prompt": turns, "images": [shape(colour)]} for colour in COLOURS]
@@ -105,7 +102,13 @@ def parts_of(content: Any) -> Any:
     ]
 
 
-def check(trainer: Any, seen: list[Any], server: Server, pictures: int) -> None:
+def check(
+    trainer: Any,
+    seen: list[Any],
+    server: Server,
+    pictures: int,
+    scheme: Callable[[float], float] = float,
+) -> None:
     """Two steps were taken, each on the server's rewards for the rows it rolled out."""
     trainer.train()
     logs = [line for line in trainer.state.log_history if "reward" in line]
@@ -114,9 +117,9 @@ def check(trainer: Any, seen: list[Any], server: Server, pictures: int) -> None:
         rows = list(zip(columns["prompts"], columns["completions"], strict=True))
         assert len(rows) == 2 * GROUP
         assert all(str(row).count("'image':") == pictures for row, _ in rows)
-        expected = [reward_of(server, *row) for row in rows]
+        expected = [scheme(reward_of(server, *row)) for row in rows]
         assert rewards == pytest.approx(expected, abs=CLOSE)
-        assert len(set(expected)) > 2  # they tell the rows apart
+        assert gap(expected) > 2 * CLOSE
         assert log["rewards/basereward/mean"] == pytest.approx(sum(expected) / len(rows), abs=CLOSE)
         assert 0 < log["basereward/forward_s"] < log["basereward/total_s"]
 
@@ -153,18 +156,16 @@ def test_pictures(
     check(trainer, seen, server, pictures)
 
 
-def test_example(url: str, tmp_path: Path) -> None:
+def test_example(server: Server, tmp_path: Path) -> None:
     trainer = example("trl_grpo.py").make_trainer(
         vision_policy(),
         with_column(),
         options(GRPOConfig, tmp_path),
-        url,
+        server.url,
         processing_class=processor(),
     )
-    trainer.train()
-    rewards = [line["reward"] for line in trainer.state.log_history if "reward" in line]
-    assert len(rewards) == 2
-    assert all(0 < reward < 1 for reward in rewards)
+    _, seen = recording(trainer.reward_funcs[0])
+    check(trainer, seen, server, pictures=1, scheme=lambda score: sigmoid(score / 2.0))
 
 
 def too_small() -> Dataset:
@@ -174,15 +175,26 @@ def too_small() -> Dataset:
     )
 
 
-def test_bad_row_is_left_out(url: str, tmp_path: Path) -> None:
-    reward, seen = recording(make_reward_func(url, on_error="none"))
+def test_bad_row_is_left_out(server: Server, tmp_path: Path) -> None:
+    reward, seen = recording(make_reward_func(server.url, on_error="none"))
     args = options(GRPOConfig, tmp_path)
     GRPOTrainer(
         vision_policy(), reward, args=args, train_dataset=too_small(), processing_class=processor()
     ).train()
     rewards = [reward for _, answered in seen for reward in answered]
+    assert rewards == [own for columns, _ in seen for own in unless_small(server, columns)]
     assert len(rewards) == 4 * GROUP
     assert rewards.count(None) == 2 * GROUP
+
+
+def unless_small(server: Server, columns: dict[str, Any]) -> list[Any]:
+    rows = zip(columns["prompts"], columns["completions"], columns["image"], strict=True)
+    return [
+        None
+        if image.size == (20, 20)
+        else pytest.approx(reward_of(server, prompt, completion), abs=CLOSE)
+        for prompt, completion, image in rows
+    ]
 
 
 def test_bad_row_ends_training(url: str, tmp_path: Path) -> None:
@@ -196,58 +208,3 @@ def test_bad_row_ends_training(url: str, tmp_path: Path) -> None:
     with pytest.raises(BadRequest) as error:
         trainer.train()
     assert error.value.code == "image_dimensions"
-
-
-def test_pickles(url: str, server: Server) -> None:
-    """As async GRPO needs it, which scores in a process of its own."""
-    reward = pickle.loads(pickle.dumps(make_reward_func(url, name="other")))
-    assert reward.__name__ == "other"
-    expected = server.reward("Four.", "Two and two?")
-    assert reward(prompts=["Two and two?"], completions=["Four."]) == [
-        pytest.approx(expected, abs=CLOSE)
-    ]
-
-
-def test_hybrid_takes_answers_from_their_column(url: str, server: Server) -> None:
-    reward = make_reward_func(url, scheme=Scheme("hybrid"), answer_column="solution")
-    texts = ["4", "5", "6"]
-    got = reward(prompts=["Two and two?"] * 3, completions=texts, solution=["4", "4", None])
-    sigmoids = [1 / (1 + math.exp(-server.reward(text, "Two and two?"))) for text in texts]
-    assert got == [1.0, *(pytest.approx(s, abs=CLOSE) for s in sigmoids[1:])]
-
-
-def test_hybrid_without_a_column_of_answers_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="answer_column"):
-        make_reward_func("http://nowhere", scheme=Scheme("hybrid"))
-
-
-def test_pictures_of_columns_alone(url: str, server: Server) -> None:
-    """Where the prompt has no blocks; a row may have none."""
-    reward, images = make_reward_func(url), [shape("red"), shape("blue", "rectangle")]
-    got = reward(prompts=["What?"] * 2, completions=["Red."] * 2, image=[images[0], None])
-    expected = [server.reward("Red.", "What?", images[0]), server.reward("Red.", "What?")]
-    assert got == pytest.approx(expected, abs=CLOSE)
-    texts = [[{"role": "assistant", "content": "Red."}]] * 2
-    got = reward(prompts=[asked()] * 2, completions=texts, images=[images, []])
-    question = asked()[0]["content"]
-    expected = [server.reward("Red.", question, *images), server.reward("Red.", question)]
-    assert got == pytest.approx(expected, abs=CLOSE)
-
-
-def test_group_is_sent_as_one_item(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose pictures are distinct objects of equal pixels, as TRL makes them."""
-    sent: list[Any] = []
-    score = RewardClient.score
-    monkeypatch.setattr(
-        RewardClient, "score", lambda own, items: sent.append(items) or score(own, items)
-    )
-    images: list[Image.Image] = [shape(colour) for colour in ("red", "red", "blue", "blue")]
-    completions = [[{"role": "assistant", "content": text}] for text in "abcd"]
-    make_reward_func(url)(prompts=[asked()] * 4, completions=completions, image=images)
-    assert [item["responses"] for item in sent[0]] == [["a", "b"], ["c", "d"]]
-
-
-def test_several_turns_are_no_response(url: str) -> None:
-    turns = [{"role": "assistant", "content": "Let me see."}, {"role": "tool", "content": "4"}]
-    with pytest.raises(ValueError, match="several turns"):
-        make_reward_func(url)(prompts=[asked()], completions=[turns])

@@ -1,6 +1,5 @@
 """verl's own dataset, configuration and reward worker, up to the scores of a batch."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from basereward_client import BadRequest
-from tests.trainers.conftest import Server, png, shape
+from tests.trainers.conftest import CLOSE, QUESTION, Server, gap, png, shape, sigmoid
 from tests.trainers.examples import FOLDER
 from tests.trainers.policies import CHECKPOINT, processor, tokenizer
 
-CLOSE = 1e-4
-QUESTION = "What colour is the circle?"
 PROMPT_TOKENS, RESPONSE_TOKENS = 8, 12
 
 
@@ -37,7 +34,7 @@ def rollouts(rows: list[dict[str, Any]], responses: list[str]) -> DataProto:
     """Rows of a dataset with what a policy wrote, padded as verl does."""
     tokens = torch.full((len(rows), RESPONSE_TOKENS), 901)
     mask = torch.zeros(len(rows), PROMPT_TOKENS + RESPONSE_TOKENS, dtype=torch.long)
-    mask[:, :PROMPT_TOKENS] = 1
+    mask[:, PROMPT_TOKENS - 2 : PROMPT_TOKENS] = 1
     for i, text in enumerate(responses):
         ids = tokenizer()(text + "<|im_end|>")["input_ids"]
         tokens[i, : len(ids)] = torch.tensor(ids)
@@ -84,12 +81,12 @@ def scored(worker: RewardLoopWorker, data: DataProto) -> list[dict[str, Any]]:
 def test_manager_scores_the_pictures_of_the_dataset(server: Server, tmp_path: Path) -> None:
     images = [[shape("red")], [shape("blue")], [shape("red"), shape("blue", "rectangle")], []]
     rows = rows_of(images, QUESTION, tmp_path)
-    responses = ["It is red.", "It is red.", "It is blue.", "It is red."]
+    responses = ["It is red.", "It is red.", "It is blue, as I see it.", "It is red."]
     results = scored(worker("verl_manager", url=server.url), rollouts(rows, responses))
     pairs = zip(responses, images, strict=True)
     expected = [server.reward(text, QUESTION, *own) for text, own in pairs]
     assert [result["reward_score"] for result in results] == pytest.approx(expected, abs=CLOSE)
-    assert len({round(score, 2) for score in expected}) == len(expected)
+    assert gap(expected) > 2 * CLOSE
     assert [result["reward_extra_info"] for result in results] == [
         {"raw_score": result["reward_score"]} for result in results
     ]
@@ -104,8 +101,16 @@ def test_manager_takes_its_settings_from_the_example(server: Server, tmp_path: P
     (result,) = scored(own, rollouts(rows, ["It is red."]))
     score = server.reward("It is red.", QUESTION, shape("red"))
     assert result["reward_extra_info"]["raw_score"] == pytest.approx(score, abs=CLOSE)
-    sigmoid = 1 / (1 + math.exp(-score / 2.0))
-    assert result["reward_score"] == pytest.approx(sigmoid, abs=CLOSE)
+    assert result["reward_score"] == pytest.approx(sigmoid(score / 2.0), abs=CLOSE)
+
+
+def test_manager_judges_the_last_sequence_of_a_rollout(server: Server, tmp_path: Path) -> None:
+    own = worker("verl_manager", url=server.url)
+    data = rollouts(rows_of([[], []], QUESTION, tmp_path), ["It is red.", "It is blue."])
+    result = own.loop.run_until_complete(own.reward_manager.run_single(data))
+    first, last = (server.reward(text, QUESTION) for text in ("It is red.", "It is blue."))
+    assert result["reward_score"] == pytest.approx(last, abs=CLOSE)
+    assert gap([first, last]) > 2 * CLOSE
 
 
 def test_manager_reads_files(server: Server, tmp_path: Path) -> None:
@@ -145,13 +150,17 @@ def test_function(server: Server, tmp_path: Path) -> None:
     assert [result["reward_score"] for result in results] == pytest.approx(expected, abs=CLOSE)
 
 
-def test_function_in_a_hybrid_scheme(server: Server, tmp_path: Path) -> None:
-    rows = rows_of([[], []], QUESTION, tmp_path)
-    own = worker("verl_function", url=server.url, scheme="hybrid")
-    right, wrong = scored(own, rollouts(rows, ["Red.", "It is blue."]))
-    assert right["reward_score"] == 1
-    sigmoid = 1 / (1 + math.exp(-server.reward("It is blue.", QUESTION)))
-    assert wrong["reward_score"] == pytest.approx(sigmoid, abs=CLOSE)
+@pytest.mark.parametrize("name", ["verl_function", "verl_manager"])
+def test_hybrid_scheme(name: str, server: Server, tmp_path: Path) -> None:
+    answers = ["red", "blue", "blue"]
+    rows = [
+        row | {"reward_model": {"style": "model", "ground_truth": answer}}
+        for row, answer in zip(rows_of([[]] * 3, QUESTION, tmp_path), answers, strict=True)
+    ]
+    own = worker(name, url=server.url, scheme="hybrid")
+    results = scored(own, rollouts(rows, ["Red.", "Blue.", "Red."]))
+    wrong = pytest.approx(sigmoid(server.reward("Red.", QUESTION)), abs=CLOSE)
+    assert [result["reward_score"] for result in results] == [1, 1, wrong]
 
 
 def test_function_never_scores_blind(url: str, tmp_path: Path) -> None:
