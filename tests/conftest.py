@@ -7,7 +7,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--lag-ratio",
         type=float,
-        default=10,
+        default=5,
         help="how late the event loop may be in a burst, in lags of an idle one (on a quiet machine: 3)",
     )
 
