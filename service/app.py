@@ -19,7 +19,7 @@ from service.api.score import SCORE
 from service.batching.planner import Planner
 from service.batching.policy import BatchLimits
 from service.core import RewardModel
-from service.engine import AdmissionLimits, RewardEngine
+from service.engine import AdmissionLimits, HealthLimits, RewardEngine
 from service.engine.preparation import PreparationLimits, Preparer
 from service.inputs.fetch import Fetcher, FetchRules
 from service.lifecycle import Lifecycle
@@ -62,12 +62,15 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     app.include_router(operations_router(operations, probes=ops is None), tags=["operations"])
     openapi.install(app)
     key = settings.api_key.get_secret_value() if settings.api_key else None
+    keyring = read_keys(key, settings.api_key_file)
+    metrics.expect_tenants(keyring.tenant_names)
     # The last one added is the outermost.
-    app.add_middleware(Authentication, keyring=read_keys(key, settings.api_key_file))
+    app.add_middleware(Authentication, keyring=keyring)
     app.add_middleware(
         RequestContext,
         metrics=metrics,
         overload_status=settings.overload_status,
+        log_sample=settings.access_log_sample,
     )
     return app
 
@@ -99,4 +102,6 @@ def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:
         ),
         Preparer(fetcher, preparation, metrics),
         metrics,
+        health=HealthLimits(settings.hang_timeout_s, settings.max_failed_steps),
+        max_runs=settings.max_runs,
     )

@@ -119,6 +119,15 @@ class DeviceMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardSigns:
+    """What the rewards of a run look like of late, within groups: where hacking shows first."""
+
+    spread: float  # standard deviation within groups, pooled
+    tied_share: float  # of sibling pairs that have the same reward
+    length_correlation: float  # of reward and response length, -1 to 1; 0 where one does not vary
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a client may know of the loaded model (`/info`, `/v1/models`, response headers)."""
 
@@ -152,10 +161,19 @@ class RewardModel(Protocol):
         """Lay out the step and bring it to the device, while another step may be running."""
 
     def score(self, staged: StagedStep) -> list[list[float]]:
-        """Run one forward pass; answers mirror the step's slices."""
+        """Run one forward pass; answers mirror the step's slices.
 
-    def check(self) -> None:
-        """Warm up and reproduce the golden scores; raises when they are not reproduced."""
+        Raises:
+            OutOfMemory: the device has not enough for this step; a smaller one may do.
+            DeviceLost: no later step can succeed in this process.
+        """
+
+    def check(self) -> float:
+        """Run, and reproduce the golden scores: the largest difference from one of them.
+
+        Raises:
+            GoldenMismatch: they are not reproduced.
+        """
 
     def memory(self) -> DeviceMemory | None:
         """Device memory now; None where the device has none of its own."""

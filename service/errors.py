@@ -8,10 +8,13 @@ ServiceError
 └── Failure             500: ours
 StartError              the server cannot start; one readable line, never an HTTP answer
 GoldenMismatch          the loaded model is not the one its checkpoint describes; keeps it unready
+OutOfMemory             a step was too large for the device; a smaller one may do
+DeviceLost              no step can succeed any more in this process
 
 Messages are written for the caller: no exception text, paths, addresses or secrets.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,6 +125,18 @@ class StartError(Exception):
 
 class GoldenMismatch(Exception):
     """The model does not give the rewards its checkpoint says it gives."""
+
+    def __init__(self, message: str, difference: float = math.nan) -> None:
+        super().__init__(message)
+        self.difference = difference  # the largest
+
+
+class OutOfMemory(Exception):
+    """The device has not enough memory for this step."""
+
+
+class DeviceLost(Exception):
+    """The device fails whatever it is asked: the process has to go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "color_message",
 }
 
+_listeners: list[QueueListener] = []
+
 
 class JsonFormatter(logging.Formatter):
     """One object a line: time, level, logger, message, and every `extra` of the call."""
@@ -48,6 +50,7 @@ def configure(level: str) -> None:
     listener = QueueListener(lines, handler)
     listener.start()
     atexit.register(listener.stop)  # the last lines too
+    _listeners.append(listener)
     logging.basicConfig(level=level.upper(), handlers=[Hand(lines)], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
@@ -56,3 +59,9 @@ def configure(level: str) -> None:
     logging.captureWarnings(capture=True)  # Pillow's about odd files, as lines like any other
     for name in ("httpx", "uvicorn.error"):  # what they say at info, our own lines say
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def flush() -> None:
+    """Write what waits to be written, and no more after it: for an end that runs no exit handlers."""
+    while _listeners:
+        _listeners.pop().stop()

@@ -4,13 +4,14 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from service.errors import StartError
 
 ENV_PREFIX = "BASEREWARD_"
+ELSEWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "otlp_endpoint"}  # variables that others have named
 CONFIG_KEY = "config"  # names the TOML file; a flag and a variable, not a key of the file itself
 
 Positive = Annotated[int, Field(gt=0)]
@@ -48,6 +49,10 @@ class Settings(BaseModel):
     ops_port: int | None = Field(
         None, ge=0, le=65535, description="Second port that alone answers the probes and /metrics."
     )
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate chain (PEM); with it the public port speaks TLS."
+    )
+    tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
     backlog: Positive = Field(
         8192, description="Connections the kernel may hold before they are accepted."
     )
@@ -131,11 +136,33 @@ class Settings(BaseModel):
     # Life cycle
     drain_s: Seconds = Field(30.0, description="How long a stopping server finishes accepted work.")
     hang_timeout_s: Seconds = Field(
-        120.0, description="A step that takes longer makes /livez fail."
+        120.0, description="Work that waits so long without a step ending makes /livez fail."
+    )
+    max_failed_steps: Positive = Field(
+        5,
+        description="So many failed steps in a row make /readyz fail, until the model is checked.",
+    )
+    golden_interval_s: float = Field(
+        300.0, ge=0, description="Between two checks of the golden scores; 0: only at the start."
+    )
+
+    # What is told of it
+    access_log_sample: float = Field(
+        1.0, ge=0, le=1, description="Share of good requests that are logged; others always are."
+    )
+    max_runs: Positive = Field(64, description="Runs whose signs of reward hacking are kept.")
+    otlp_endpoint: str | None = Field(
+        None, description="Where traces are sent (OTLP over HTTP); unset: none are made."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level logged."
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file go together")
+        return self
 
     @property
     def needs_key(self) -> bool:
@@ -170,7 +197,9 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    return {k[len(ENV_PREFIX) :].lower(): v for k, v in environ.items() if k.startswith(ENV_PREFIX)}
+    named = {v: environ[k] for k, v in ELSEWHERE.items() if k in environ}
+    ours = {k[len(ENV_PREFIX) :].lower(): v for k, v in environ.items() if k.startswith(ENV_PREFIX)}
+    return named | ours
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -136,9 +136,10 @@ class StandIn:
         self.steps.append(responses)
         return [[self.answers.get(r, _reward(context, r)) for context, r in p] for p in staged]
 
-    def check(self) -> None:
+    def check(self) -> float:
         if self.unready is not None:
             raise self.unready
+        return 0.0
 
     def memory(self) -> DeviceMemory | None:
         return None

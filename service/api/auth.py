@@ -41,6 +41,10 @@ class Keyring:
         self._tenants = {key.encode(): tenant for key, tenant in tenants.items()}
         self._open_tenant = Tenant()
 
+    @property
+    def tenant_names(self) -> set[str]:
+        return {tenant.name for tenant in self._tenants.values()} or {self._open_tenant.name}
+
     def tenant(self, authorization: str | None) -> Tenant:
         """
         Raises:

@@ -99,7 +99,7 @@ class Endpoint:
         stated_s = timeout_of(request)
         if self._wire.patient:
             request.state.overload_status = 503  # 4xx is for good to these clients
-            await self._engine.until_ready(self._deadline(request, stated_s))
+            await self._engine.health.until_ready(self._deadline(request, stated_s))
         info = self._engine.model.info  # not ready, or draining: refused before the body is read
         check_query(request, self._wire.parameters)
         check_expected(request, info)

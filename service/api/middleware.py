@@ -26,10 +26,13 @@ CLIENT_CLOSED = 499  # as nginx logs it; never sent
 class RequestContext:
     """ASGI, outermost: sets `state.request_id` and `state.begun_at`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, overload_status: int | None) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, overload_status: int | None, log_sample: float = 1.0
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._overload_status = overload_status
+        self._log_sample = log_sample
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,7 +49,8 @@ class RequestContext:
             self._metrics.inflight(-1)
             seconds = time.monotonic() - state["begun_at"]
             self._metrics.request_done(_route(scope), answer.status, code, seconds)
-            _log(scope, answer, code, seconds)
+            if code or random.random() < self._log_sample:  # noqa: S311 - a sample
+                _log(scope, answer, code, seconds)
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> str | None:
         """Run the application; whatever it raises becomes an answer. Returns the error code, if any."""

@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from service import __version__
 from service.engine import RewardEngine
-from service.errors import Busy
 from service.metrics import CONTENT_TYPE, Metrics
 from service.settings import Settings
 
@@ -26,22 +25,16 @@ class Operations:
         self._settings = settings
 
     def livez(self) -> Probe:
-        return _text(200, "alive") if self._alive() else _text(503, "the model is stuck or dead")
+        alive = self._engine.health.alive
+        return _text(200, "alive") if alive else _text(503, "the model is stuck or dead")
 
     def readyz(self) -> Probe:
-        try:
-            _ = self._engine.model
-        except Busy as error:
-            return _text(503, error.message)
-        return self.livez() if not self._alive() else _text(200, "ready")
+        unready = self._engine.health.unready
+        return _text(200, "ready") if unready is None else _text(503, unready)
 
     def metrics(self) -> Probe:
-        if self._engine.not_ready is None:
-            self._metrics.device_memory(self._engine.memory())
+        self._metrics.device_memory(self._engine.memory())
         return 200, self._metrics.render(), CONTENT_TYPE
-
-    def _alive(self) -> bool:
-        return self._engine.alive(self._settings.hang_timeout_s)
 
     def by_path(self, path: str) -> Probe:
         answers = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from service.batching.budget import Budget
 from service.batching.cost import CostModel
 from service.batching.line import Line
 from service.batching.policy import BatchLimits, hesitate_s
@@ -21,6 +22,7 @@ class Planner:
 
     def __init__(self, limits: BatchLimits, wait_s: float = 0.0) -> None:
         self._limits = limits
+        self._budget = Budget.of(limits.max_tokens)
         self._wait_s = wait_s
         self._line = Line(self.predict_s)
         self._changed = threading.Condition()
@@ -30,7 +32,20 @@ class Planner:
 
     def allow_tokens(self, tokens: int) -> None:
         """Set the budget of the steps to come."""
-        self._limits = replace(self._limits, max_tokens=tokens)
+        self._spend(Budget.of(tokens))
+
+    def out_of_memory(self, step_tokens: int) -> int:
+        """A step of so many tokens did not fit; the budget of the steps to come."""
+        self._spend(self._budget.after_out_of_memory(step_tokens))
+        return self._budget.tokens
+
+    @property
+    def budget_tokens(self) -> int:
+        return self._budget.tokens
+
+    def _spend(self, budget: Budget) -> None:
+        self._budget = budget
+        self._limits = replace(self._limits, max_tokens=budget.tokens)
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Join the line.
@@ -129,6 +144,7 @@ class Planner:
     def learn(self, work: Work, seconds: float) -> None:
         """A step of this work took so long."""
         self._cost = self._cost.after(work, seconds)
+        self._spend(self._budget.after_success())
 
     def predict_s(self, work: Work) -> float:
         """Seconds of one step; 0.0 until one has run."""

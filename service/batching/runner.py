@@ -1,82 +1,71 @@
-"""The one thread that runs the model, and the stager that keeps exactly one step ready behind it."""
+"""The one thread that runs the model, and what becomes of those who wait for it."""
 
-import logging
-import math
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
 
+from service.batching.account import Account
 from service.batching.planner import Planner
-from service.batching.policy import close_in_s
+from service.batching.salvage import salvage
+from service.batching.staged import Errand, Staged, refused
+from service.batching.stager import Clock, Stager
 from service.batching.ticket import Outcome, PlannedStep
-from service.core import RewardModel, Slice, StagedStep, Step
-from service.errors import Busy, Failure
+from service.core import RewardModel, StagedStep, Step
+from service.errors import Busy, DeviceLost
 from service.metrics import Metrics
-
-log = logging.getLogger(__name__)
-
-Clock = Callable[[], float]
-
-
-MARGIN_S = 0.002  # for what is not measured: two threads to be woken
-MARGIN_DECAY = 0.9  # a step
-
-
-@dataclass(slots=True, eq=False)
-class Staged:
-    planned: PlannedStep
-    payload: StagedStep | None  # the model's own layout of the step
-    predicted_s: float = 0.0
-    error: Exception | None = None  # staging failed; the model thread sorts out whose fault it is
-    started_at: float | None = None  # clock
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def left_s(self, now: float) -> float:
-        """Predicted time until it ends."""
-        ran = 0.0 if self.started_at is None else now - self.started_at
-        return 0.0 if self.ended.is_set() else max(0.0, self.predicted_s - ran)
 
 
 class Runner:
     """wait → choose → stage → run → answer. A caller is always answered, whatever the model does."""
 
     def __init__(
-        self, model: RewardModel, planner: Planner, metrics: Metrics, clock: Clock = time.monotonic
+        self,
+        model: RewardModel,
+        planner: Planner,
+        metrics: Metrics,
+        clock: Clock = time.monotonic,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
         self._planner = planner
-        self._metrics = metrics
+        self._account = Account(planner, metrics)
         self._clock = clock
-        self._slot = threading.Semaphore(1)  # free while no step is staged
-        self._staged: queue.SimpleQueue[Staged | None] = queue.SimpleQueue()
+        self._on_lost = on_lost
+        self._staged: queue.SimpleQueue[Staged | Errand | None] = queue.SimpleQueue()
+        self._stager = Stager(model, planner, self._account, clock, self._staged.put)
         self._threads = (
-            threading.Thread(target=self._stage_steps, name="stager", daemon=True),
+            threading.Thread(target=self._stager.run, name="stager", daemon=True),
             threading.Thread(target=self._run_steps, name="model", daemon=True),
         )
-        self._running: Staged | None = None
-        self._next: Staged | None = None
-        self._margin_s = 0.0  # what choosing and staging took at worst, of late
-        self.running_responses = 0
-        self.running_since: float | None = None  # clock; None while idle
+        self._beat_at = clock()  # of the last progress
+        self._busy = False  # with a step or an errand
+        self.failed_in_a_row = 0  # steps, since one that scored anything
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
     def alive(self, hang_timeout_s: float) -> bool:
-        """False if a thread died or one step has been running for too long; idle is alive."""
-        since = self.running_since
-        stuck = since is not None and self._clock() - since > hang_timeout_s
-        return not stuck and all(thread.is_alive() for thread in self._threads)
+        """False if a thread died, or work waits and nothing has ended for too long; idle is alive."""
+        return self._still_s() <= hang_timeout_s and all(t.is_alive() for t in self._threads)
+
+    @property
+    def running_responses(self) -> int:
+        running = self._stager.running
+        return len(running.planned.lengths) if running else 0
 
     def backlog_s(self) -> float:
         """Predicted time until everything accepted so far is scored."""
         now = self._clock()
-        ahead = {step for step in (self._running, self._next) if step is not None}
-        return self._planner.backlog_s() + sum(step.left_s(now) for step in ahead)
+        return self._planner.backlog_s() + sum(step.left_s(now) for step in self._under_way())
+
+    def between_steps(self, work: Callable[[], float]) -> Future[float]:
+        """Have the model thread do it before its next step."""
+        errand = Errand(work)
+        self._staged.put(errand)
+        return errand.done
 
     def abandon(self) -> None:
         """Take no more work and tell whoever is in line; the running and the staged step still finish."""
@@ -85,50 +74,34 @@ class Runner:
         for job in self._planner.close():
             job.ticket.settle(job.item, [(r, error) for r in job.waiting], now)
 
-    def join(self, timeout_s: float) -> None:
+    def forsake(self) -> int:
+        """Tell whoever is in a step under way, too, and wait for it no longer; how many responses were lost."""
+        error = Busy("the server is shutting down", code="draining")
+        steps = [step for step in self._under_way() if step.claim()]
+        for step in steps:
+            self._settle(step.planned, refused(step.planned.step, error))
+        return sum(len(step.planned.lengths) for step in steps)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the threads to end; False: they have not."""
+        until = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
-    # The stager
+    def _still_s(self) -> float:
+        """How long work has been waiting for any progress; 0.0 while there is none."""
+        now = self._clock()
+        still_s = now - max(self._beat_at, self._stager.woken_at)
+        if self._busy or self._stager.next:
+            return still_s
+        return min(still_s, self._planner.oldest_age_s(now))
 
-    def _stage_steps(self) -> None:
-        while self._planner.wait():
-            self._planner.wait_for_company(self._clock())
-            self._slot.acquire()
-            self._stay_open()
-            if not self._stage_next():
-                self._slot.release()
-        self._staged.put(None)
+    def _beat(self) -> None:
+        self._beat_at = self._clock()
 
-    def _stay_open(self) -> None:
-        """Let late siblings join: until the step before is about to end, or, when none runs, for a moment."""
-        ahead = self._running
-        if ahead is None or ahead.started_at is None or ahead.ended.is_set():
-            self._planner.wait_for_arrivals()
-        else:
-            margin = self._margin_s + MARGIN_S
-            ahead.ended.wait(close_in_s(ahead.started_at, ahead.predicted_s, margin, self._clock()))
-
-    def _stage_next(self) -> bool:
-        """False if nobody in line was still waiting."""
-        begin = self._clock()
-        planned = self._planner.take(begin)
-        if planned is None:
-            return False
-        staged = self._stage(planned)
-        self._margin_s = max(self._clock() - begin, MARGIN_DECAY * self._margin_s)
-        self._next = staged
-        self._staged.put(staged)
-        return True
-
-    def _stage(self, planned: PlannedStep) -> Staged:
-        begin = self._clock()
-        try:
-            payload = self._model.stage(planned.step)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its callers get an answer
-            return Staged(planned, None, error=error)
-        self._metrics.staged(self._clock() - begin)
-        return Staged(planned, payload, self._planner.predict_s(payload.work))
+    def _under_way(self) -> set[Staged]:
+        return {step for step in (self._stager.running, self._stager.next) if step is not None}
 
     # The model thread
 
@@ -141,95 +114,90 @@ class Runner:
         staged = self._staged.get()
         if staged is None:
             return False
-        staged.started_at = self._clock()
-        self._running, self._next = staged, None
-        self._slot.release()
-        self._run(staged)
-        self._running = None
+        self._beat()
+        self._busy = True
+        if isinstance(staged, Errand):
+            self._do(staged)
+        else:
+            staged.started_at = self._clock()
+            self._stager.taken(staged)
+            self._run(staged)
+            self._stager.running = None
+        self._beat()
+        self._busy = False
         return True
+
+    def _do(self, errand: Errand) -> None:
+        if not errand.done.set_running_or_notify_cancel():
+            return
+        try:
+            errand.done.set_result(errand.work())
+        except DeviceLost as error:
+            errand.done.set_exception(error)
+            self._lose(error)
+        except Exception as error:  # noqa: BLE001 - who waits for it is told
+            errand.done.set_exception(error)
 
     def _run(self, staged: Staged) -> None:
         planned = staged.planned
         wanted = any(job.ticket.wanted for job in planned.jobs)
         outcomes = self._forward(staged) if wanted else []
         staged.ended.set()
-        if wanted:
-            self._answer(planned, outcomes)
+        if wanted and staged.claim():
+            self._settle(planned, outcomes)
 
     def _forward(self, staged: Staged) -> list[list[Outcome]]:
         begin = self._clock()
-        self.running_since, self.running_responses = begin, len(staged.planned.lengths)
         for job in staged.planned.jobs:
             job.ticket.started(begin)
-        outcomes = self._outcomes(staged)
-        self.running_since, self.running_responses = None, 0
+        try:
+            outcomes = self._outcomes(staged)
+        except DeviceLost as error:
+            self._lose(error)
+            gone = Busy("the device failed; the server restarts", code="not_ready", retry_after_s=5)
+            return refused(staged.planned.step, gone)
+        scored = any(isinstance(o, float) for group in outcomes for o in group)
+        self.failed_in_a_row = 0 if scored else self.failed_in_a_row + 1
         return outcomes
 
     def _outcomes(self, staged: Staged) -> list[list[Outcome]]:
         planned, begin = staged.planned, self._clock()
         try:
-            rewards = self._rewards(staged)
+            outcomes = self._staged_scored(staged)
+        except DeviceLost:
+            raise
         except Exception as error:  # noqa: BLE001 - one caller's fault must not be another's
-            self._note_failure(error, planned)
+            self._account.failed(error, planned.step)
         else:
-            self._note_success(staged, self._clock() - begin)
-            return rewards
-        # Outside the handler: the error would hold the failed step's memory while it is run again.
+            assert staged.payload is not None
+            self._account.succeeded(planned, staged.payload, self._clock() - begin)
+            return outcomes
+        # Outside the handler: the error would hold the failed step's memory while its halves are run.
         staged.payload = staged.error = None
-        return [self._one_by_one(part) for part in planned.step]
+        each = iter(salvage(planned.step, self._part_scored, self._account.failed))
+        return [[next(each) for _ in part.responses] for part in planned.step]
 
-    def _note_success(self, staged: Staged, seconds: float) -> None:
-        assert staged.payload is not None
-        work, shared = staged.payload.work, staged.payload.shared
-        for job, tokens in zip(staged.planned.jobs, shared, strict=True):
-            job.ticket.saved(tokens)
-            self._metrics.shared(tokens)
-        self._planner.learn(work, seconds)
-        lengths = staged.planned.lengths
-        padding = max(0, work.tokens + sum(shared) - sum(lengths))
-        self._metrics.step_done(seconds, len(lengths), work.tokens, padding, time.time())
-
-    def _rewards(self, staged: Staged) -> list[list[Outcome]]:
+    def _staged_scored(self, staged: Staged) -> list[list[Outcome]]:
         if staged.error is not None:
             raise staged.error
         assert staged.payload is not None
         return self._scored(staged.payload, staged.planned.step)
 
+    def _part_scored(self, part: Step) -> list[list[Outcome]]:
+        self._beat()  # a part of a failed step is progress, not a hang
+        return self._scored(self._model.stage(part), part)
+
     def _scored(self, payload: StagedStep, step: Step) -> list[list[Outcome]]:
         rewards = self._model.score(payload)
         if [len(group) for group in rewards] != [len(part.responses) for part in step]:
             raise ValueError("the model's answer does not mirror the step")
-        return [[self._judged(reward) for reward in group] for group in rewards]
+        return [[self._account.judged(reward) for reward in group] for group in rewards]
 
-    def _one_by_one(self, part: Slice) -> list[Outcome]:
-        """After a failed step: each response by itself, so that only the one at fault fails."""
-        return [self._single(replace(part, responses=(response,))) for response in part.responses]
+    def _lose(self, error: DeviceLost) -> None:
+        self._account.lost(error)
+        self._on_lost()
 
-    def _single(self, part: Slice) -> Outcome:
-        self.running_since = self._clock()  # a retry is progress, not a hang
-        try:
-            return self._scored(self._model.stage((part,)), (part,))[0][0]
-        except Exception:
-            log.exception("the model failed on a response", extra={"tokens": part.lengths[0]})
-            return Failure("the model failed on this response", code="model_failure")
-
-    def _judged(self, reward: float) -> Outcome:
-        if math.isfinite(reward):
-            return reward
-        self._metrics.non_finite()
-        return Failure("the model gave no finite number", code="non_finite_reward")
-
-    def _note_failure(self, error: Exception, planned: PlannedStep) -> None:
-        if type(error).__name__ == "OutOfMemoryError":
-            self._metrics.out_of_memory()
-        # As text: a line waits to be written, and with the error would hold the failed step's memory meanwhile.
-        text = "".join(traceback.format_exception(error))
-        log.error(
-            "a step failed; its responses are scored one by one",
-            extra={"responses": len(planned.lengths), "exception": text},
-        )
-
-    def _answer(self, planned: PlannedStep, outcomes: list[list[Outcome]]) -> None:
+    def _settle(self, planned: PlannedStep, outcomes: list[list[Outcome]]) -> None:
         now = self._clock()
         for job, part, group in zip(planned.jobs, planned.step, outcomes, strict=True):
             job.ticket.settle(job.item, list(zip(part.responses, group, strict=True)), now)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,12 @@ class Acceptor:
     """
 
     def __init__(
-        self, listener: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._listener = listener
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
@@ -58,6 +63,6 @@ class Acceptor:
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:  # gone already
+            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+        except OSError:  # gone already, or no TLS
             connection.close()

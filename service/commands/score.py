@@ -13,7 +13,7 @@ from service.app import build_engine
 from service.core import Item, Picture
 from service.errors import StartError
 from service.inputs.conversation import user_turn
-from service.lifecycle import load_model
+from service.lifecycle.loading import load_model
 from service.metrics import Metrics
 from service.settings import Settings
 

@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import gc
 import logging
-import signal
+import math
+import os
 import socket
 import sys
 from pathlib import Path
@@ -18,19 +19,22 @@ from service.app import create_app
 from service.commands import malloc
 from service.commands.acceptor import AT_ONCE, Acceptor
 from service.commands.protocol import Protocol
+from service.commands.tls import Tls
+from service.core import RewardModel
 from service.engine import Turns
 from service.errors import StartError
-from service.lifecycle import Lifecycle
+from service.lifecycle import ANSWER_S, Lifecycle
 from service.model.loading import open_source
 from service.settings import Settings
 
-GRACE_S = 5.0  # beyond the drain, for answers that are on their way
+HURRY_S = 1.0  # for answers that are on their way, when told to stop at once
 SWITCH_S = 0.0002
 # A full collection stops every thread: 0.5 s with 4,096 requests waiting, and they set it off again and again.
 # So all objects are looked at seldom while requests are answered, and young ones in small lots: those of 1,000
 # held the event loop for up to 15 ms, those of 250 for 3 ms, at the same cost in all.
 GC_THRESHOLDS = (250, 2, 5_000)
 IDLE_TICKS = 50
+RENEW_TICKS = 600  # a minute: new certificates stand beside the old for days
 
 
 def add_parser(commands: Any) -> None:
@@ -58,49 +62,74 @@ def run(arguments: argparse.Namespace) -> int:
     return serve(settings.load(flags))
 
 
-def serve(chosen: Settings) -> int:
-    """Serve until told to stop. Non-zero if the model could not be loaded.
+def serve(chosen: Settings, model: RewardModel | None = None) -> int:
+    """Serve until told to stop: the exit code. With `model` that one, else what the settings name.
 
     Raises:
         StartError: before anything listens.
     """
     log.configure(chosen.log_level)
     source = chosen.checkpoint or str(demo.checkpoint_folder())
-    if Path(source).exists():  # a wrong folder is said at once; a hub id may take long
+    if (
+        model is None and Path(source).exists()
+    ):  # a wrong folder is said at once; a hub id may take long
         open_source(source, chosen.revision, chosen.recipe)
-    app = create_app(chosen)
-    app.state.lifecycle.bind()
+    tls = _tls(chosen)
+    app = create_app(chosen, model)
+    lifecycle: Lifecycle = app.state.lifecycle
+    lifecycle.bind()
     listener = _listen(chosen)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(chosen.drain_s + GRACE_S),
+        timeout_graceful_shutdown=math.ceil(chosen.drain_s + ANSWER_S),
     )
     # How long a thread of pure Python keeps the interpreter from one that waits for it. The event loop lets go of
     # it with every read and write of a socket: at the usual 5 ms, a hundred of them would cost half a second.
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GC_THRESHOLDS)
     malloc.keep_freed()
-    server = Server(config, app.state.lifecycle, listener)
+    server = Server(config, lifecycle, listener, tls)
     host, port = listener.getsockname()[:2]
-    logging.getLogger(__name__).info("listening", extra={"url": f"http://{host}:{port}"})
+    url = f"{'https' if tls else 'http'}://{host}:{port}"
+    logging.getLogger(__name__).info("listening", extra={"url": url})
     server.run(sockets=[listener])  # it closes it
-    failure = app.state.lifecycle.failure
-    if failure is not None:
-        raise StartError(failure)
-    logging.getLogger(__name__).info("stopped")
-    return 0
+    return _ended(lifecycle)
+
+
+def _ended(lifecycle: Lifecycle) -> int:
+    """The exit code: 0 if everything that was accepted was answered, by a score or an error of its own.
+
+    Raises:
+        StartError: the server gave up by itself.
+    """
+    lost = lifecycle.lost_responses
+    if lifecycle.ended and lifecycle.failure is not None:
+        raise StartError(lifecycle.failure)
+    told = {"lost_responses": lost} if lost else {}
+    logging.getLogger(__name__).info("stopped", extra=told)
+    code = 1 if lost or lifecycle.failure is not None else 0
+    if not lifecycle.ended:
+        # A thread that is in torch when the interpreter ends has the process end with "terminate called".
+        log.flush()
+        os._exit(code)
+    return code
 
 
 class Server(uvicorn.Server):
     """uvicorn that starts draining the moment it is told to stop, and then ends with exit code 0."""
 
     def __init__(
-        self, config: uvicorn.Config, lifecycle: Lifecycle, listener: socket.socket
+        self,
+        config: uvicorn.Config,
+        lifecycle: Lifecycle,
+        listener: socket.socket,
+        tls: Tls | None = None,
     ) -> None:
         super().__init__(config)
+        self._tls = tls
         self._lifecycle = lifecycle
         self._listener = listener
         self._collected_at = 0  # requests
@@ -110,7 +139,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         await super().startup(sockets=[])
-        self.servers.append(Acceptor(self._listener, self._protocol))  # type: ignore[arg-type]  # closed like those
+        context = self._tls.context if self._tls else None
+        acceptor = Acceptor(self._listener, self._protocol, context)
+        self.servers.append(acceptor)  # type: ignore[arg-type]  # closed like those
 
     async def on_tick(self, counter: int) -> bool:
         """Every 0.1 s. Full collections wait for a moment in which nobody waits for them."""
@@ -120,13 +151,19 @@ class Server(uvicorn.Server):
             self._collected_at = state.total_requests
             gc.collect()
             malloc.trim()
+        if self._tls and counter % RENEW_TICKS == 0 and (problem := self._tls.renew()):
+            logging.getLogger(__name__).error("the new certificate is not used: %s", problem)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Not uvicorn's own: it raises the signal again at the end, and a drained server would look killed.
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        if self.should_exit:
+            self._lifecycle.hurry(HURRY_S, self._force)
         self.should_exit = True
         self._lifecycle.drain()
+
+    def _force(self) -> None:
+        self.force_exit = True
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(
@@ -144,6 +181,12 @@ def _freeze() -> None:
     """What the start made stays; without it a full collection looks at a tenth of the objects."""
     gc.collect()
     gc.freeze()
+
+
+def _tls(chosen: Settings) -> Tls | None:
+    if chosen.tls_cert_file is None or chosen.tls_key_file is None:
+        return None
+    return Tls(chosen.tls_cert_file, chosen.tls_key_file)
 
 
 def _listen(chosen: Settings) -> socket.socket:

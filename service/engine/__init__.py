@@ -2,6 +2,7 @@
 
 from service.engine.admission import Admission, AdmissionLimits, Caller, Tenant
 from service.engine.call import Scored, Timing, Usage
+from service.engine.health import HealthLimits
 from service.engine.reward_engine import RewardEngine
 from service.engine.turns import Turns
 
@@ -9,6 +10,7 @@ __all__ = [
     "Admission",
     "AdmissionLimits",
     "Caller",
+    "HealthLimits",
     "RewardEngine",
     "Scored",
     "Tenant",

@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from service.batching.planner import Planner, Share
 from service.batching.runner import Runner
 from service.core import DeviceMemory, Item, RewardModel
 from service.engine.admission import Admission, AdmissionLimits, Caller
 from service.engine.call import Call, Scored
+from service.engine.health import Health, HealthLimits
 from service.engine.preparation import Preparer
 from service.engine.scoring import Scoring
-from service.engine.waiting import waited
+from service.engine.signs import RunSigns
 from service.errors import BadItem, Busy
 from service.metrics import Metrics
 
@@ -20,17 +21,26 @@ class RewardEngine:
     """Scores requests with whatever model is attached. One event loop owns it."""
 
     def __init__(
-        self, limits: AdmissionLimits, planner: Planner, preparer: Preparer, metrics: Metrics
+        self,
+        limits: AdmissionLimits,
+        planner: Planner,
+        preparer: Preparer,
+        metrics: Metrics,
+        *,
+        health: HealthLimits = HealthLimits(),  # noqa: B008 - frozen
+        max_runs: int = 64,
     ) -> None:
-        self.draining = False
-        self.not_ready: str | None = "the model is loading"  # the reason; None once ready
-        self._settled = asyncio.Event()  # ready, or not going to be
+        self.health = Health(health)
         self.admission = Admission(limits, self._backlog_s)
+        self.on_lost: Callable[[], None] = lambda: (
+            None
+        )  # the device; called from the model's thread
         self._planner = planner
         self._preparer = preparer
         self.turns = preparer.turns
         self._metrics = metrics
-        self._model: RewardModel | None = None
+        self._signs = RunSigns(metrics, max_runs)
+        self._attached: RewardModel | None = None
         self._runner: Runner | None = None
         self._watch()
 
@@ -39,44 +49,44 @@ class RewardEngine:
     def attach(self, model: RewardModel, step_tokens: int | None = None) -> None:
         """Start answering with a loaded and checked model, in steps of so many tokens."""
         self._planner.allow_tokens(step_tokens or model.info.step_tokens)
-        self._model = model
-        self._runner = Runner(model, self._planner, self._metrics)
+        lost = lambda: self.on_lost()  # noqa: E731 - it may be set later
+        self._attached = model
+        self._runner = Runner(model, self._planner, self._metrics, on_lost=lost)
         self._runner.start()
-        self.not_ready = None
-        self._settled.set()
+        self.health.attach(model, self._runner)
 
-    def refuse(self, reason: str) -> None:
-        """The model is not going to be ready, and why."""
-        self.not_ready = reason
-        self._settled.set()
+    async def check(self) -> float:
+        """Have the model thread reproduce the golden scores between two steps: the largest difference.
 
-    def stop_waiting(self) -> None:
-        """Whoever waits for the model to load need not any more."""
-        self._settled.set()
-
-    async def until_ready(self, deadline: float) -> None:
-        """Wait while the model is loading, until the deadline (monotonic seconds) at the longest."""
-        if self.not_ready is not None:
-            await waited(deadline - time.monotonic(), self._settled.wait())
-
-    def alive(self, hang_timeout_s: float) -> bool:
-        """False when the model's threads died or a step hangs; never asks the device."""
-        return self._runner is None or self._runner.alive(hang_timeout_s)
+        Raises:
+            GoldenMismatch, or whatever the model raises.
+        """
+        assert self._runner is not None
+        assert self._attached is not None
+        worst = await asyncio.wrap_future(self._runner.between_steps(self._attached.check))
+        self._runner.failed_in_a_row = 0
+        return worst
 
     def abandon(self) -> None:
         """Tell everyone still in line that the server is going; the steps under way are answered."""
-        self.draining = True
-        self._settled.set()
+        self.health.draining = True
+        self.health.stop_waiting()
         self.admission.close()
         if self._runner is not None:
             self._runner.abandon()
 
-    async def stop(self, timeout_s: float = 10.0) -> None:
-        """Abandon the line and let the running step end."""
+    def forsake(self) -> int:
+        """Tell whoever is in a step under way, too; how many responses were lost by it."""
+        return self._runner.forsake() if self._runner else 0
+
+    async def stop(self, timeout_s: float = 10.0) -> bool:
+        """Abandon the line and let the running step end; False: it has not."""
         self.abandon()
+        ended = True
         if self._runner is not None:
-            await asyncio.to_thread(self._runner.join, timeout_s)
+            ended = await asyncio.to_thread(self._runner.join, timeout_s)
         self._preparer.close()
+        return ended
 
     @property
     def model(self) -> RewardModel:
@@ -85,14 +95,10 @@ class RewardEngine:
         Raises:
             Busy: not_ready or draining.
         """
-        if self.draining:
-            raise Busy("the server is shutting down", code="draining")
-        if self._model is None or self.not_ready is not None:
-            raise Busy(self.not_ready or "no model", code="not_ready", retry_after_s=5)
-        return self._model
+        return self.health.model
 
     def memory(self) -> DeviceMemory | None:
-        return self._model.memory() if self._model else None
+        return self._attached.memory() if self._attached else None
 
     # Scoring
 
@@ -139,7 +145,8 @@ class RewardEngine:
             lease = self._preparer.lease(self.admission.hold_bytes)
             try:
                 plan = await self._preparer.plan(items)
-                scoring = Scoring(call, fail, self._planner, self._metrics)
+                signs = self._signs if caller.run else None
+                scoring = Scoring(call, fail, self._planner, self._metrics, signs)
                 return await scoring.run(self._preparer, model, plan, lease)
             except asyncio.CancelledError:
                 self._metrics.responses_done("cancelled", responses)
@@ -160,8 +167,11 @@ class RewardEngine:
             running_items=lambda: self._runner.running_responses if self._runner else 0,
             backlog_seconds=self._backlog_s,
             picture_cache_bytes=lambda: self._preparer.cache.num_bytes,
-            ready=lambda: float(self.not_ready is None and not self.draining),
-            draining=lambda: float(self.draining),
+            failed_steps_in_a_row=lambda: self._runner.failed_in_a_row if self._runner else 0,
+            step_token_budget=lambda: self._planner.budget_tokens,
+            alive=lambda: float(self.health.alive),
+            ready=lambda: float(self.health.unready is None),
+            draining=lambda: float(self.health.draining),
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from service.engine.call import Call, Scored, Timing, refusal, usage_of
 from service.engine.pictures import Lease
 from service.engine.plan import Plan
 from service.engine.preparation import Prepared, Preparer
+from service.engine.signs import RunSigns
 from service.engine.waiting import waited
 from service.errors import DeadlineExceeded, ServiceError
 from service.metrics import Metrics
@@ -22,11 +24,14 @@ JOBS_AT_ONCE = 128  # join the line in one turn of the event loop
 
 
 class Scoring:
-    def __init__(self, call: Call, fail: bool, planner: Planner, metrics: Metrics) -> None:
+    def __init__(
+        self, call: Call, fail: bool, planner: Planner, metrics: Metrics, signs: RunSigns | None
+    ) -> None:
         self._call = call
         self._fail = fail
         self._planner = planner
         self._metrics = metrics
+        self._signs = signs  # None: the caller names no run
         self._prepared: list[Prepared | None] = []
         self._prepared_at = 0.0
 
@@ -115,6 +120,9 @@ class Scoring:
         timing = self._timing()
         self._metrics.waited(timing.queue)
         self._count(outcomes)
+        if self._signs is not None:
+            scored = _siblings(prepared, outcomes)
+            self._signs.add(call.share.tenant, call.share.run, scored, time.monotonic())
         self._metrics.tokens(usage.text_tokens, usage.image_tokens)
         warnings = [
             (i, note)
@@ -164,6 +172,18 @@ def _errors(
         for r, outcome in enumerate(group):
             if isinstance(outcome, ServiceError):
                 yield i, r, outcome
+
+
+def _siblings(
+    prepared: Sequence[Prepared], outcomes: Sequence[Sequence[Outcome]]
+) -> Iterator[tuple[bytes, float, int]]:
+    """(context, reward, tokens of the response) of all that was scored."""
+    for example, group in zip(prepared, outcomes, strict=True):
+        if isinstance(example, Example):
+            context = example.prefix_key or random.randbytes(16)  # noqa: S311 - only its own
+            for length, outcome in zip(example.lengths, group, strict=True):
+                if not isinstance(outcome, ServiceError):
+                    yield context, outcome, length - example.prefix_tokens
 
 
 def _label(error: ServiceError) -> str:

@@ -5,11 +5,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from service.core import DeviceMemory
-from service.errors import StartError
+from service.errors import DeviceLost, OutOfMemory, StartError
+
+T = TypeVar("T")
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _SHORT = {torch.bfloat16: "bf16", torch.float32: "fp32"}
@@ -70,6 +73,53 @@ def give_way(device: torch.device) -> None:
         thread = threading.get_native_id()
         if os.getpriority(os.PRIO_PROCESS, thread) < NICE:
             os.setpriority(os.PRIO_PROCESS, thread, NICE)
+
+
+def guarded(
+    work: Callable[[], T], device: torch.device, probe: Callable[[torch.device], None] | None = None
+) -> T:
+    """Do it; what the device itself is at fault for is said in the house's own words.
+
+    After some CUDA errors (an illegal address, an uncorrectable memory error) every later call of the process
+    fails too. Which, no list says for certain: the device is asked.
+
+    Raises:
+        OutOfMemory: with what the failed step held given back.
+        DeviceLost: the device answers nothing any more.
+    """
+    try:
+        return work()
+    except torch.OutOfMemoryError as error:
+        trouble: Exception = OutOfMemory(_first_line(error))
+    except RuntimeError as error:
+        if device.type != "cuda":
+            raise
+        if (why := _why_lost(device, probe or _ask)) is None:
+            raise
+        trouble = DeviceLost(f"{_first_line(error)}; and then: {why}")
+    # Outside the handlers: an error's traceback holds the failed step's tensors.
+    if device.type == "cuda" and isinstance(trouble, OutOfMemory):
+        torch.cuda.empty_cache()
+    raise trouble
+
+
+def _why_lost(device: torch.device, probe: Callable[[torch.device], None]) -> str | None:
+    try:
+        probe(device)
+    except torch.OutOfMemoryError:
+        return None  # it answers
+    except RuntimeError as error:
+        return _first_line(error)
+    return None
+
+
+def _ask(device: torch.device) -> None:
+    torch.cuda.synchronize(device)
+    torch.ones(1, device=device).item()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def step_tokens(device: torch.device) -> int:

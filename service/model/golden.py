@@ -1,6 +1,7 @@
 """Golden scores: examples of known reward that a loaded model must reproduce before it may serve."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ class GoldenResult:
         return abs(self.reward - self.golden.reward)
 
 
-def check_golden(model: RewardModel, checkpoint: Checkpoint) -> None:
-    """Reproduce every golden score; with none, run one forward pass as the warm-up.
+def check_golden(model: RewardModel, checkpoint: Checkpoint) -> float:
+    """Reproduce every golden score; with none, run one forward pass as the warm-up: the largest difference.
 
     Raises:
         GoldenMismatch: names the worst of them.
@@ -34,14 +35,16 @@ def check_golden(model: RewardModel, checkpoint: Checkpoint) -> None:
     golden = checkpoint.manifest.golden
     if not golden:
         _score_one(model, "warm-up", "warm-up", Raster(56, 56, bytes(3 * 56 * 56)))
-        return
+        return 0.0
     worst = max(score_golden(model, golden, checkpoint.folder), key=_badness)
     if not worst.difference <= model.info.tolerance:  # NaN is a mismatch too
         index = golden.index(worst.golden)
         raise GoldenMismatch(
             f"golden[{index}] gives {worst.reward:.6g}, the manifest says {worst.golden.reward:.6g} "
-            f"(tolerance {model.info.tolerance:g})"
+            f"(tolerance {model.info.tolerance:g})",
+            worst.difference,
         )
+    return worst.difference
 
 
 def score_golden(model: RewardModel, golden: Sequence[Golden], folder: Path) -> list[GoldenResult]:
@@ -60,7 +63,9 @@ def _score_one(model: RewardModel, prompt: str, response: str, raster: Raster | 
     (example,) = model.encode([Item((turn,), (response,))], patches)
     if not isinstance(example, Example):
         raise example
-    return model.score(model.stage((Slice(example, (0,)),)))[0][0]
+    # A tenant that nobody else is, now or before: nothing that was kept may answer for the model.
+    alone = f"golden {time.monotonic_ns()}"
+    return model.score(model.stage((Slice(example, (0,), alone),)))[0][0]
 
 
 def _read(folder: Path, name: str) -> bytes:

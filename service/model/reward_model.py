@@ -1,6 +1,7 @@
 """BaseReward as the engine sees it: the `RewardModel` of core, made of the rest of this room."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -84,14 +85,14 @@ class BaseRewardModel:
         return self._encoder.encode(items, pictures)
 
     def stage(self, step: Step) -> StagedStep:
-        return self._steps.stage(step)
+        return devices.guarded(partial(self._steps.stage, step), self._device)
 
     def score(self, staged: StagedStep) -> list[list[float]]:
         devices.give_way(self._device)
-        return self._steps.score(staged)
+        return devices.guarded(partial(self._steps.score, staged), self._device)
 
-    def check(self) -> None:
-        check_golden(self, self.checkpoint)
+    def check(self) -> float:
+        return check_golden(self, self.checkpoint)
 
     def memory(self) -> DeviceMemory | None:
         return devices.memory(self._device)

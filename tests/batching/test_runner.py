@@ -135,7 +135,7 @@ def test_a_step_stays_open_for_late_siblings_while_another_is_predicted_to_run(r
     one.planner.learn(Work(1, 0, 0), WAIT_S)  # so it would be closed in many seconds
     first = one.occupy()
     asked = threading.Event()
-    ended = one.runner._running.ended
+    ended = one.runner._stager.running.ended
     wait, ended.wait = ended.wait, lambda timeout: asked.set() or wait(timeout)
     early = one.submit("early")
     assert asked.wait(WAIT_S)  # the stager knows of it, and lets it wait
@@ -235,7 +235,7 @@ def test_the_log_has_what_failed_a_step_even_if_all_of_it_could_be_scored_after(
 
     one.model.score = together_breaks
     assert one.submit("a", "b").outcomes() == expected("a", "b")
-    (line,) = [record for record in caplog.records if "one by one" in record.message]
+    (line,) = [record for record in caplog.records if "halves" in record.message]
     assert line.exception.endswith("RuntimeError: shapes differ\n")
     assert "together_breaks" in line.exception
 

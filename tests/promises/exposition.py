@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.core import ModelInfo
+from service.core import ModelInfo, RewardSigns
 from service.metrics import Metrics
 
 _OF_HISTOGRAMS = {"le"}
@@ -40,9 +40,11 @@ def families(metrics: Metrics | None = None) -> dict[str, Family]:
 
 
 def serving() -> Metrics:
-    """With a model loaded, so that the info families have their series."""
+    """With a model loaded and a run scored, so that every family has its series."""
     metrics = Metrics()
     metrics.built_with("1", "2", "3")
     info = ModelInfo("m", "sha256:0", "fp32/fast/x/y", 0.0, "pointwise", 8, "before_text", True)
     metrics.model_loaded(info, 1.0)
+    metrics.expect_tenants(["default"])
+    metrics.grouped("default", "run", 1, RewardSigns(1.0, 0.0, 0.0))
     return metrics

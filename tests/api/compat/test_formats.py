@@ -344,7 +344,7 @@ async def test_the_protocol_s_questions_are_answered():
             "FP32",
         ]
         error_of(await get("/v2/models/other"), 404, "unknown_model")
-        server.app.state.engine.draining = True
+        server.app.state.engine.health.draining = True
         answer = await get("/v2/health/ready")
         assert (answer.status_code, answer.json()) == (503, {"ready": False})
 

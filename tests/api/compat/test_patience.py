@@ -138,7 +138,7 @@ async def test_a_loading_server_holds_them():
 
 async def test_a_server_that_will_not_be_ready_says_so_at_once():
     app = create_app(Settings())
-    app.state.engine.refuse("golden scores are not reproduced")
+    app.state.engine.health.refuse("golden scores are not reproduced")
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         with anyio.fail_after(WAIT_S):

@@ -1,0 +1,43 @@
+"""The public port's TLS: one context, whose certificate is read again when its file changes."""
+
+import ssl
+from pathlib import Path
+
+from service.errors import StartError
+
+
+class Tls:
+    """A context for new connections; those that stand keep what they began with."""
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        """
+        Raises:
+            StartError: the files do not do.
+        """
+        self._cert, self._key = cert, key
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._version = self._stamp()
+        problem = self._load()
+        if problem is not None:
+            raise StartError(f"tls_cert_file and tls_key_file: {problem}")
+
+    def renew(self) -> str | None:
+        """Read the files again if they changed, as cert-manager changes them; what is wrong with them, if anything."""
+        stamp = self._stamp()
+        if stamp == self._version:
+            return None
+        self._version = stamp
+        return self._load()
+
+    def _load(self) -> str | None:
+        try:
+            self.context.load_cert_chain(self._cert, self._key)
+        except ssl.SSLError as error:
+            return f"not a certificate and its key ({error.reason or 'unreadable'})"
+        except OSError as error:
+            return error.strerror or "unreadable"
+        return None
+
+    def _stamp(self) -> tuple[int, ...]:
+        return tuple(path.stat().st_mtime_ns for path in (self._cert, self._key) if path.exists())
