@@ -1,0 +1,1 @@
+"""Watching the server: Prometheus rules and their tests, the Grafana dashboard, and the drill that fires alerts."""

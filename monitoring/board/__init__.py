@@ -1,0 +1,1 @@
+"""The Grafana dashboard as code: what a panel is, and the rows of panels."""
