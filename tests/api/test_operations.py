@@ -33,7 +33,12 @@ async def test_info_tells_model_limits_and_version():
 async def test_the_thread_that_checks_the_model_ends_with_it():
     """While it lived, OpenMP would hold more threads than there are cores, and slow the model's down."""
     model, checked_by = StandIn(), []
-    model.check = lambda: checked_by.append(threading.current_thread())
+
+    def check() -> float:
+        checked_by.append(threading.current_thread())
+        return 0.0
+
+    model.check = check
     async with served(model):
         (thread,) = checked_by
         thread.join(WAIT_S)

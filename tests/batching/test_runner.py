@@ -7,88 +7,11 @@ import weakref
 
 import pytest
 
-from service.batching.planner import Planner
-from service.batching.policy import BatchLimits
 from service.batching.runner import Runner
-from service.batching.ticket import Job, Share
-from service.core import Item, Turn, Work
-from service.errors import ServiceError
+from service.core import Work
 from service.metrics import Metrics
-from tests.models import WAIT_S, StandIn, reward
-
-
-class Caller:
-    """A ticket that a test can wait on."""
-
-    def __init__(self, count: int) -> None:
-        self.deadline = time.monotonic() + WAIT_S
-        self.wanted = True
-        self.share = Share()
-        self.saved_tokens = 0
-        self.told: dict[int, float | ServiceError] = {}
-        self._count = count
-        self._done = threading.Event()
-
-    def started(self, now: float) -> None:
-        pass
-
-    def saved(self, tokens: int) -> None:
-        self.saved_tokens += tokens
-
-    def settle(self, item, outcomes, now) -> None:
-        assert not self.told.keys() & {r for r, _ in outcomes}, "settled twice"
-        self.told |= dict(outcomes)
-        if len(self.told) == self._count:
-            self._done.set()
-
-    def outcomes(self) -> list[float | str]:
-        assert self._done.wait(WAIT_S), "a caller was never answered"
-        told = [self.told[r] for r in range(self._count)]
-        return [o.code if isinstance(o, ServiceError) else o for o in told]
-
-
-class Running:
-    def __init__(self, model: StandIn, max_tokens: int = 1000, wait_s: float = 0.0) -> None:
-        self.model = model
-        self.planner = Planner(BatchLimits(max_tokens, 64), wait_s)
-        self.runner = Runner(model, self.planner, Metrics())
-
-    def submit(self, *responses: str, prompt: str = "Which?") -> Caller:
-        caller = Caller(len(responses))
-        item = Item((Turn("user", (prompt,)),), responses)
-        (example,) = self.model.encode([item], {})
-        job = Job(caller, 0, example, time.monotonic(), list(range(len(responses))))
-        self.planner.submit([job])
-        return caller
-
-    def occupy(self) -> Caller:
-        """A step stands in the held model."""
-        self.model.hold()
-        caller = self.submit("first")
-        assert self.model.entered.acquire(timeout=WAIT_S)
-        return caller
-
-
-@pytest.fixture
-def running():
-    started = []
-
-    def start(**options) -> Running:
-        one = Running(StandIn(), **options)
-        started.append(one)
-        one.runner.start()
-        return one
-
-    yield start
-    for one in started:
-        one.model.release()
-        one.runner.abandon()
-        one.runner.join(WAIT_S)
-        assert not any(thread.is_alive() for thread in one.runner._threads)
-
-
-def expected(*responses):
-    return [reward("Which?", response) for response in responses]
+from tests.batching.running import Running, expected
+from tests.models import WAIT_S, StandIn
 
 
 def test_an_idle_model_starts_at_once(running):

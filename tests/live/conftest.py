@@ -19,11 +19,22 @@ START_S = 120.0
 class ServerProcess:
     """A `basereward serve` on a free port; its log is read as it comes."""
 
-    def __init__(self, *flags: str, env: dict[str, str] | None = None, cwd: Path | None = None):
-        command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
+    def __init__(
+        self,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        program: tuple[str, ...] = (sys.executable, "-m", "service", "serve"),
+    ):
+        command = [*program, "--port", "0", *flags]
         clean = {k: v for k, v in os.environ.items() if not k.startswith("BASEREWARD_")}
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=clean | (env or {}), cwd=cwd
+            command,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean | (env or {}),
+            cwd=cwd,
         )
         self.lines: list[str] = []
         self._seen = threading.Condition()
@@ -60,16 +71,35 @@ class ServerProcess:
         self.logged("ready")
         return self
 
-    def stop(self) -> int:
-        """SIGTERM, as Kubernetes sends it; the exit code."""
+    def tell(self, fault: str) -> None:
+        """A word to the model of `tests.live.faulty`; taken when it says so."""
+        assert self.process.stdin is not None
+        taken = len(self.said("fault"))
+        self.process.stdin.write(fault + "\n")
+        self.process.stdin.flush()
+        with self._seen:
+            assert self._seen.wait_for(lambda: len(self.said("fault")) > taken, START_S)
+
+    def said(self, message: str) -> list[dict]:
+        """Every log line with that message."""
+        lines = (json.loads(line) for line in self.lines if line.startswith("{"))
+        return [line for line in lines if line["message"] == message]
+
+    def term(self) -> None:
+        """SIGTERM, as Kubernetes sends it."""
         self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.term()
         return self.wait()
 
     def wait(self) -> int:
         code = self.process.wait(START_S)
         self._reader.join(START_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        for pipe in (self.process.stderr, self.process.stdin):
+            assert pipe is not None
+            pipe.close()
         return code
 
 

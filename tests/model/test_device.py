@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from service.errors import StartError
+from service.errors import DeviceLost, OutOfMemory, StartError
 from service.model import device as devices
 
 OLD_DRIVER = (
@@ -93,3 +93,72 @@ def test_the_model_gives_way_on_a_cpu(device, nicer):
         found = model.submit(work).result()
     assert found == ((max(mine, devices.NICE),) * 2 if nicer else (mine, mine))
     assert nice() == mine
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+def raising(error: Exception):
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.fixture
+def emptied(monkeypatch):
+    """How often the allocator was asked to give back what it keeps."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    return calls
+
+
+def answers(_: torch.device) -> None:
+    pass
+
+
+def answers_nothing(_: torch.device) -> None:
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nat address 0x7f")
+
+
+def test_what_the_device_gives_is_passed_on():
+    assert devices.guarded(lambda: 7, CUDA, answers_nothing) == 7
+
+
+def test_out_of_memory_is_said_in_our_words_and_what_is_kept_is_given_back(emptied):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+    with pytest.raises(OutOfMemory, match=r"Tried to allocate 2 GiB\.$") as caught:
+        devices.guarded(raising(error), CUDA, answers)
+    assert emptied == [1]
+    assert caught.value.__context__ is None  # its traceback would hold the failed step's tensors
+
+
+def test_an_error_after_which_the_device_still_answers_is_the_steps_own(emptied):
+    error = RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError) as caught:
+        devices.guarded(raising(error), CUDA, answers)
+    assert caught.value is error
+
+
+def test_a_device_that_answers_nothing_any_more_is_lost():
+    error = RuntimeError("CUDA error: device-side assert triggered")
+    with pytest.raises(
+        DeviceLost, match="device-side assert triggered; and then: CUDA error: an illegal"
+    ) as caught:
+        devices.guarded(raising(error), CUDA, answers_nothing)
+    assert "0x7f" not in str(caught.value)
+
+
+def test_a_full_device_still_answers():
+    """The probe wants memory, too."""
+
+    def full(_: torch.device) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        devices.guarded(raising(RuntimeError("shapes differ")), CUDA, full)
+
+
+def test_a_cpu_is_never_lost():
+    with pytest.raises(RuntimeError, match="no"):
+        devices.guarded(raising(RuntimeError("no")), CPU, answers_nothing)

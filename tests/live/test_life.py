@@ -1,0 +1,162 @@
+"""How a server ends: drained, hurried, in the middle of loading, of a step that never ends, or given up by itself."""
+
+import ssl
+import subprocess
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from service.lifecycle import ANSWER_S
+from tests.live.conftest import ServerProcess, serving
+from tests.models import reward
+
+FAULTY = (sys.executable, "-m", "tests.live.faulty")
+ITEM = {"prompt": "Is all well?", "response": "Yes."}
+SLACK_S = 5.0  # of a busy machine
+
+
+@contextmanager
+def faulty(*flags: str):
+    with serving(*flags, program=FAULTY) as server, ThreadPoolExecutor() as pool:
+        server.pool = pool
+        yield server
+
+
+def ask(server: ServerProcess, body=ITEM) -> Future[httpx.Response]:
+    return server.pool.submit(httpx.post, server.url + "/score", json=body, timeout=60)
+
+
+def running(server: ServerProcess) -> None:
+    """Return once a step stands in the model."""
+    deadline = time.monotonic() + 30
+    while "basereward_running_items 1.0" not in httpx.get(server.url + "/metrics").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def told_to_come_again(answer: httpx.Response) -> bool:
+    return answer.status_code == 503 and "retry-after" in answer.headers
+
+
+def test_it_stands_for_the_real_thing():
+    with faulty() as server:
+        server.ready()
+        answer = ask(server).result()
+        assert answer.json()["reward"] == reward(**ITEM)
+        assert server.stop() == 0
+
+
+def test_a_step_that_ends_within_the_drain_is_answered():
+    with faulty("--drain-s", "20") as server:
+        server.ready().tell("hold")
+        answer = ask(server)
+        running(server)
+        server.term()
+        server.logged("draining")
+        server.tell("release")
+        assert answer.result().json()["reward"] == reward(**ITEM)
+        assert server.wait() == 0
+
+
+def test_a_step_that_never_ends_is_left_after_the_drain_and_its_caller_told():
+    with faulty("--drain-s", "1") as server:
+        server.ready().tell("hold")
+        answer = ask(server)
+        running(server)
+        begun = time.monotonic()
+        assert server.stop() == 1
+        assert time.monotonic() - begun < 1 + ANSWER_S + SLACK_S
+        assert told_to_come_again(answer.result())
+        assert server.logged("a step did not end in time")["lost_responses"] == 1
+        assert server.logged("stopped")
+        assert "terminate called" not in "".join(server.lines)
+
+
+def test_a_second_signal_is_now():
+    with faulty("--drain-s", "60") as server:
+        server.ready().tell("hold")
+        answer = ask(server)
+        running(server)
+        queued = ask(server, ITEM | {"prompt": "And this?"})
+        server.term()
+        server.logged("draining")
+        begun = time.monotonic()
+        assert server.stop() == 1
+        assert time.monotonic() - begun < SLACK_S
+        assert told_to_come_again(answer.result())
+        assert told_to_come_again(queued.result())
+
+
+def test_told_to_stop_while_the_model_loads_it_stops():
+    with faulty("--loads-for-ever") as server:
+        assert httpx.get(server.url + "/readyz").text == "the model is loading\n"
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < SLACK_S
+
+
+def test_a_lost_device_ends_the_process_and_says_so():
+    with faulty() as server:
+        server.ready().tell("lost")
+        assert told_to_come_again(ask(server).result())
+        assert server.wait() == 1
+        assert "illegal memory access" in server.logged("the device is lost")["exception"]
+        assert "device" in server.logged("giving up")["reason"]
+
+
+def test_rewards_that_drift_end_the_process_so_that_it_is_started_anew():
+    with faulty("--golden-interval-s", "0.5") as server:
+        server.ready().tell("drift")
+        assert server.wait() == 1
+        assert "not reproduced any more" in server.logged("giving up")["reason"]
+
+
+# TLS
+
+
+def certificate(folder, name: str) -> None:
+    """A self-signed one for 127.0.0.1, at the same paths each time."""
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", "key.pem", "-out", "cert.pem"),
+    ]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def test_the_public_port_speaks_tls_and_the_ops_port_does_not(tmp_path):
+    certificate(tmp_path, "one")
+    files = ("--tls-cert-file", f"{tmp_path}/cert.pem", "--tls-key-file", f"{tmp_path}/key.pem")
+    with faulty(*files, "--ops-port", "0") as server:
+        ops = server.ready().logged("ops port")["port"]
+        assert server.url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        answer = httpx.post(server.url + "/score", json=ITEM, verify=trusted)
+        assert answer.json()["reward"] == reward(**ITEM)
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            httpx.post(server.url + "/score", json=ITEM)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(server.url.replace("https", "http") + "/version")
+        assert httpx.get(f"http://127.0.0.1:{ops}/readyz").status_code == 200
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--tls-cert-file", "cert.pem"), "tls_cert_file and tls_key_file go together"),
+        (("--tls-cert-file", "none.pem", "--tls-key-file", "none.pem"), "no such file"),
+        (
+            ("--tls-cert-file", __file__, "--tls-key-file", __file__),
+            "not a certificate and its key",
+        ),
+    ],
+)
+def test_tls_that_cannot_be_stops_the_start(flags, said):
+    with serving(*flags) as server:
+        assert server.wait() == 1
+        assert said.lower() in "".join(server.lines).lower()
