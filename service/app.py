@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from service import __version__
+from service import __version__, tracing
 from service.api import compat, openapi
 from service.api.auth import Authentication, read_keys
 from service.api.compat.inference import inference_router
@@ -34,7 +34,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     """The application. With `model` it serves that one; else it loads what the settings name.
 
     Raises:
-        StartError: the key file does not do.
+        StartError: the key file does not do, or the extra that traces need is missing.
     """
     metrics = Metrics()
     metrics.built_with(__version__, version("torch"), version("transformers"))
@@ -42,7 +42,8 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     operations = Operations(engine, metrics, settings)
     port = settings.ops_port
     ops = OpsPort(operations, settings.host, port) if port is not None else None
-    lifecycle = Lifecycle(settings, engine, metrics, model, ops)
+    trace, *at_end = tracing.connect(settings.otlp_endpoint) if settings.otlp_endpoint else (None,)
+    lifecycle = Lifecycle(settings, engine, metrics, model, ops, at_end)
     app = FastAPI(
         title="BaseReward service",
         version=__version__,
@@ -71,6 +72,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         metrics=metrics,
         overload_status=settings.overload_status,
         log_sample=settings.access_log_sample,
+        trace=trace,
     )
     return app
 

@@ -1,6 +1,7 @@
 """What every scoring route does around its own wire format: counted, read, scored, and dropped with its caller."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -114,6 +115,7 @@ class Endpoint:
             await self._engine.turns.take(finishing=False)
             asked = await self._read(request, body, info)
             del body
+            request.state.parsed_at = time.monotonic()
             return await _unless_gone(request, self._score(request, asked, info, stated_s))
 
     async def _read(self, request: Request, body: bytearray, info: ModelInfo) -> Asked:
@@ -137,6 +139,7 @@ class Endpoint:
             caller=Caller(state.tenant, run, self._wire.patient),
             begun_at=state.begun_at,
         )
+        state.timing = scored.timing
         state.log = {"responses": scored.usage.responses, "tenant": state.tenant.name}
         if run:
             state.log["run"] = run

@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,13 +14,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
+from service.engine import Timing
 from service.errors import Failure, ServiceError
 from service.metrics import Metrics
+from service.tracing import Send as Trace
+from service.tracing import Span, Traced
 
 log = logging.getLogger("service.access")
 
 _REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 OVERLOAD_STATUS = 429  # where neither the operator nor the route says otherwise
+PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 CLIENT_CLOSED = 499  # as nginx logs it; never sent
 
 
@@ -27,12 +32,18 @@ class RequestContext:
     """ASGI, outermost: sets `state.request_id` and `state.begun_at`."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, overload_status: int | None, log_sample: float = 1.0
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        overload_status: int | None,
+        log_sample: float = 1.0,
+        trace: Trace | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._overload_status = overload_status
         self._log_sample = log_sample
+        self._trace = trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,6 +62,8 @@ class RequestContext:
             self._metrics.request_done(_route(scope), answer.status, code, seconds)
             if code or random.random() < self._log_sample:  # noqa: S311 - a sample
                 _log(scope, answer, code, seconds)
+            if self._trace is not None and scope["path"] not in PROBES:
+                self._trace(_traced(scope, answer, code))
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> str | None:
         """Run the application; whatever it raises becomes an answer. Returns the error code, if any."""
@@ -122,9 +135,47 @@ def _log(scope: Scope, answer: _Answer, code: str | None, seconds: float) -> Non
     if code:
         extra["code"] = code
     extra |= scope["state"].get("log", {})
-    level = (
-        logging.DEBUG
-        if scope["path"] in ("/livez", "/readyz", "/health", "/metrics")
-        else logging.INFO
-    )
+    level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
     log.log(level, "request", extra=extra)
+
+
+def _traced(scope: Scope, answer: _Answer, code: str | None) -> Traced:
+    state, now = scope["state"], time.monotonic()
+    begun: float = state["begun_at"]
+    attributes: dict[str, str | int | float] = {
+        "http.request.method": scope["method"],
+        "http.route": _route(scope),
+        "http.response.status_code": answer.status,
+        "basereward.request_id": answer.request_id,
+    }
+    if code:
+        attributes["error.type"] = code
+    attributes |= {f"basereward.{k}": v for k, v in state.get("log", {}).items()}
+    wanted = ("traceparent", "tracestate")
+    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    return Traced(
+        (f"{scope['method']} {_route(scope)}", begun, now),
+        _stages(begun, state.get("parsed_at"), state.get("timing"), now),
+        attributes,
+        {k: headers[k] for k in wanted if k in headers},
+        answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
+
+
+def _stages(begun: float, parsed_at: float | None, timing: Timing | None, now: float) -> list[Span]:
+    """Where the time went; of a request that was refused, as far as it came."""
+    if parsed_at is None:
+        return []
+    parse = ("parse", begun, parsed_at)
+    if timing is None:
+        return [parse]
+    prepared = begun + timing.prepare
+    started = prepared + timing.queue
+    ended = started + timing.forward
+    return [
+        parse,
+        ("prepare", parsed_at, max(parsed_at, prepared)),
+        ("queue", prepared, started),
+        ("step", started, ended),
+        ("answer", ended, now),
+    ]

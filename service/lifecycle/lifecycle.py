@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -36,12 +36,14 @@ class Lifecycle:
         metrics: Metrics,
         model: RewardModel | None,
         ops: OpsPort | None,
+        at_end: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._metrics = metrics
         self._given = model
         self._ops = ops
+        self._at_end = at_end
         self._watch = GoldenWatch(engine, metrics, settings.golden_interval_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watching: asyncio.Future[None] | None = None
@@ -71,6 +73,8 @@ class Lifecycle:
         self.ended = stopped and not still_loading and not self._lost
         if self._ops is not None:
             self._ops.stop()
+        for last in self._at_end:
+            await asyncio.to_thread(last)
 
     def bind(self) -> None:
         """Take the ops port before anything else starts.
