@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from service import __version__, tracing
 from service.api import compat, openapi
-from service.api.auth import Authentication, read_keys
+from service.api.auth import Authentication, Keyring
 from service.api.compat.inference import inference_router
 from service.api.compat.resources_server import resources_router
 from service.api.endpoint import scoring_router
@@ -63,7 +63,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     app.include_router(operations_router(operations, probes=ops is None), tags=["operations"])
     openapi.install(app)
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    keyring = read_keys(key, settings.api_key_file)
+    app.state.keyring = keyring = Keyring(key, settings.api_key_file)
     metrics.expect_tenants(keyring.tenant_names)
     # The last one added is the outermost.
     app.add_middleware(Authentication, keyring=keyring)

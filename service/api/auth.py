@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -37,9 +38,28 @@ class KeyFile(BaseModel):
 class Keyring:
     """The keys that open this server; none: it is open."""
 
-    def __init__(self, tenants: Mapping[str, Tenant]) -> None:
-        self._tenants = {key.encode(): tenant for key, tenant in tenants.items()}
+    def __init__(self, api_key: str | None, path: Path | None) -> None:
+        """
+        Raises:
+            StartError: the key file cannot be read or says something else than keys.
+        """
+        self._api_key, self._path = api_key, path
         self._open_tenant = Tenant()
+        self._stamp = self._changed_at()
+        self._tenants = self._read({})
+
+    def renew(self) -> str | None:
+        """Read the file again if it changed; what is wrong with it, if anything: then the old keys stay."""
+        stamp = self._changed_at()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        known = {tenant.name: tenant for tenant in self._tenants.values()}
+        try:
+            self._tenants = self._read(known)
+        except StartError as error:
+            return str(error)
+        return None
 
     @property
     def tenant_names(self) -> set[str]:
@@ -61,21 +81,26 @@ class Keyring:
             raise Unauthorized("a valid API key is needed", headers=_CHALLENGE)
         return found
 
+    def _read(self, known: Mapping[str, Tenant]) -> dict[bytes, Tenant]:
+        """By key. A tenant that is known keeps what it holds of the line."""
+        entries = _read_file(self._path).tenants if self._path else []
+        keys = [(key.encode(), entry) for entry in entries for key in entry.keys]
+        own = [self._api_key.encode()] if self._api_key else []
+        times = Counter([*own, *(key for key, _ in keys)])
+        for key, entry in keys:
+            if times[key] > 1:
+                raise StartError(f"the key file {self._path}: a key of {entry.name} stands twice")
+        tenants = {entry.name: known.get(entry.name) or Tenant(entry.name) for entry in entries}
+        for entry in entries:
+            tenants[entry.name].weight = entry.weight
+            tenants[entry.name].max_queued_responses = entry.max_queued_responses
+        return dict.fromkeys(own, self._open_tenant) | {key: tenants[e.name] for key, e in keys}
 
-def read_keys(api_key: str | None, path: Path | None) -> Keyring:
-    """
-    Raises:
-        StartError: the key file cannot be read or says something else than keys.
-    """
-    tenants = {api_key: Tenant()} if api_key else {}
-    if path is not None:
-        for entry in _read_file(path).tenants:
-            tenant = Tenant(entry.name, entry.weight, entry.max_queued_responses)
-            for key in entry.keys:
-                if key in tenants:
-                    raise StartError(f"the key file {path}: a key of {entry.name} stands twice")
-                tenants[key] = tenant
-    return Keyring(tenants)
+    def _changed_at(self) -> int:
+        try:
+            return self._path.stat().st_mtime_ns if self._path else 0
+        except OSError:
+            return 0
 
 
 def _read_file(path: Path) -> KeyFile:

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from service import demo, log, settings
+from service.api.auth import Keyring
 from service.app import create_app
 from service.commands import malloc
 from service.commands.acceptor import AT_ONCE, Acceptor
@@ -34,7 +35,7 @@ SWITCH_S = 0.0002
 # held the event loop for up to 15 ms, those of 250 for 3 ms, at the same cost in all.
 GC_THRESHOLDS = (250, 2, 5_000)
 IDLE_TICKS = 50
-RENEW_TICKS = 600  # a minute: new certificates stand beside the old for days
+RENEW_TICKS = 100  # 10 s
 
 
 def add_parser(commands: Any) -> None:
@@ -91,7 +92,7 @@ def serve(chosen: Settings, model: RewardModel | None = None) -> int:
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GC_THRESHOLDS)
     malloc.keep_freed()
-    server = Server(config, lifecycle, listener, tls)
+    server = Server(config, lifecycle, listener, app.state.keyring, tls)
     host, port = listener.getsockname()[:2]
     url = f"{'https' if tls else 'http'}://{host}:{port}"
     logging.getLogger(__name__).info("listening", extra={"url": url})
@@ -126,10 +127,12 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         lifecycle: Lifecycle,
         listener: socket.socket,
-        tls: Tls | None = None,
+        keyring: Keyring,
+        tls: Tls | None,
     ) -> None:
         super().__init__(config)
         self._tls = tls
+        self._keyring = keyring
         self._lifecycle = lifecycle
         self._listener = listener
         self._collected_at = 0  # requests
@@ -151,9 +154,15 @@ class Server(uvicorn.Server):
             self._collected_at = state.total_requests
             gc.collect()
             malloc.trim()
-        if self._tls and counter % RENEW_TICKS == 0 and (problem := self._tls.renew()):
-            logging.getLogger(__name__).error("the new certificate is not used: %s", problem)
+        if counter % RENEW_TICKS == 0:
+            self._renew()
         return await super().on_tick(counter)
+
+    def _renew(self) -> None:
+        """Keys and certificates that were exchanged beside the running server."""
+        problems = [self._keyring.renew(), self._tls.renew() if self._tls else None]
+        for problem in filter(None, problems):
+            logging.getLogger(__name__).error("what stood before is still used: %s", problem)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Not uvicorn's own: it raises the signal again at the end, and a drained server would look killed.

@@ -20,7 +20,7 @@ class Tls:
         self._version = self._stamp()
         problem = self._load()
         if problem is not None:
-            raise StartError(f"tls_cert_file and tls_key_file: {problem}")
+            raise StartError(problem)
 
     def renew(self) -> str | None:
         """Read the files again if they changed, as cert-manager changes them; what is wrong with them, if anything."""
@@ -34,9 +34,9 @@ class Tls:
         try:
             self.context.load_cert_chain(self._cert, self._key)
         except ssl.SSLError as error:
-            return f"not a certificate and its key ({error.reason or 'unreadable'})"
+            return f"tls_cert_file and tls_key_file: not a certificate and its key ({error.reason or 'unreadable'})"
         except OSError as error:
-            return error.strerror or "unreadable"
+            return f"tls_cert_file and tls_key_file: {error.strerror or 'unreadable'}"
         return None
 
     def _stamp(self) -> tuple[int, ...]:

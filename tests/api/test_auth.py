@@ -3,13 +3,14 @@
 import base64
 import json
 import logging
+import os
 
 import anyio
 import pytest
 
-from service.api.auth import read_keys
+from service.api.auth import Keyring
 from service.app import create_app
-from service.errors import StartError
+from service.errors import StartError, Unauthorized
 from service.settings import Settings
 from tests.api.serving import GOOD, RawCall, error_of, served, step_entered
 from tests.models import StandIn, reward
@@ -193,7 +194,7 @@ def test_a_bad_key_file_stops_the_start(tmp_path, text):
     path = tmp_path / "keys.json"
     path.write_text(text)
     with pytest.raises(StartError):
-        read_keys(None, path)
+        Keyring(None, path)
 
 
 def test_a_missing_key_file_stops_the_start(tmp_path):
@@ -225,3 +226,43 @@ async def test_keys_are_never_shown(key_file, caplog):
     shown += [str(record.__dict__) for record in ours]
     for secret in secrets:
         assert not [text for text in shown if secret in text], secret
+
+
+def write_keys(path, text: str) -> None:
+    path.write_text(text)
+    write_keys.times += 1
+    os.utime(path, ns=(write_keys.times,) * 2)  # however coarse the clock of the file system
+
+
+write_keys.times = 1
+
+
+def test_keys_are_exchanged_beside_the_running_server(tmp_path):
+    path = tmp_path / "keys.json"
+    write_keys(path, '{"tenants": [{"name": "a", "keys": ["old"]}]}')
+    keyring = Keyring("own", path)
+    tenant = keyring.tenant("Bearer old")
+    tenant.held_responses = 7
+    assert keyring.renew() is None
+    write_keys(
+        path,
+        '{"tenants": [{"name": "a", "keys": ["old", "new"], "weight": 2, "max_queued_responses": 9}]}',
+    )
+    assert keyring.renew() is None
+    assert keyring.tenant("Bearer new") is keyring.tenant("Bearer old") is tenant
+    assert (tenant.weight, tenant.max_queued_responses, tenant.held_responses) == (2, 9, 7)
+    write_keys(path, '{"tenants": [{"name": "a", "keys": ["new"]}]}')
+    assert keyring.renew() is None
+    with pytest.raises(Unauthorized):
+        keyring.tenant("Bearer old")
+    assert keyring.tenant("Bearer own").name == "default"
+
+
+@pytest.mark.parametrize("text", BAD_FILES)
+def test_a_bad_file_changes_nothing_and_is_said(tmp_path, text):
+    path = tmp_path / "keys.json"
+    write_keys(path, '{"tenants": [{"name": "a", "keys": ["k"], "weight": 3}]}')
+    keyring = Keyring(None, path)
+    write_keys(path, text)
+    assert "key file" in keyring.renew()
+    assert keyring.tenant("Bearer k").weight == 3

@@ -30,10 +30,10 @@ def ask(server: ServerProcess, body=ITEM) -> Future[httpx.Response]:
     return server.pool.submit(httpx.post, server.url + "/score", json=body, timeout=60)
 
 
-def running(server: ServerProcess) -> None:
-    """Return once a step stands in the model."""
+def running(server: ServerProcess, sample: str = "basereward_running_items 1.0") -> None:
+    """Return once a step stands in the model, or whatever else the metrics have to say."""
     deadline = time.monotonic() + 30
-    while "basereward_running_items 1.0" not in httpx.get(server.url + "/metrics").text:
+    while sample not in httpx.get(server.url + "/metrics").text:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -82,6 +82,7 @@ def test_a_second_signal_is_now():
         answer = ask(server)
         running(server)
         queued = ask(server, ITEM | {"prompt": "And this?"})
+        running(server, "basereward_inflight_requests 3.0")  # these two, and who asks
         server.term()
         server.logged("draining")
         begun = time.monotonic()

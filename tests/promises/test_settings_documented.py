@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from service.api.auth import read_keys
+from service.api.auth import Keyring
 from service.settings import CONFIG_KEY, ENV_PREFIX, Settings, env_name, load
 from tests.promises.markdown import fences, page, table
 
@@ -75,7 +75,7 @@ def test_key_file_example_opens(tmp_path):
     (example,) = fences(PAGE, "json")
     path = tmp_path / "keys.json"
     path.write_text(example, "utf-8")
-    keyring = read_keys(None, path)
+    keyring = Keyring(None, path)
     for tenant in json.loads(example)["tenants"]:
         for key in tenant["keys"]:
             found = keyring.tenant(f"Bearer {key}")
