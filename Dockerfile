@@ -8,12 +8,9 @@ ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE} AS python
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/basereward
 ENV PYTHONDONTWRITEBYTECODE=1 \
-    PIP_NO_COMPILE=1 \
-    PIP_NO_DEPS=1 \
-    PIP_ONLY_BINARY=:all: \
-    PIP_REQUIRE_HASHES=1 \
     PIP_ROOT_USER_ACTION=ignore \
-    PIP_PYTHON=/opt/basereward/bin/python \
+    PIP="/opt/pip/bin/pip --python /opt/basereward/bin/python install --no-compile --no-deps" \
+    LOCKED="--require-hashes --only-binary :all:" \
     COMPILE="/opt/basereward/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x /torch/testing/_internal/"
 
 # Gigabytes that change with torch alone. A CPU build of torch is on an index of its own.
@@ -22,25 +19,25 @@ ARG CUDA=cu130
 ARG TORCH_INDEX=
 RUN --mount=type=bind,source=docker/locks,target=/locks \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/pip/bin/pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -r "/locks/torch-${CUDA}.txt" \
+    ${PIP} ${LOCKED} ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -r "/locks/torch-${CUDA}.txt" \
     && ${COMPILE} /opt/basereward
 
 FROM python AS dependencies
 RUN --mount=type=bind,source=docker/locks,target=/locks \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/pip/bin/pip install --prefix /layer -r /locks/app.txt \
+    ${PIP} ${LOCKED} --prefix /layer -r /locks/app.txt \
     && ${COMPILE} -s /layer -p /opt/basereward /layer
 
 FROM python AS app
 RUN --mount=type=bind,source=docker/locks,target=/locks \
     --mount=type=cache,target=/root/.cache/pip \
-    PIP_PYTHON=/opt/pip/bin/python /opt/pip/bin/pip install -r /locks/build.txt
+    /opt/pip/bin/pip install --no-deps ${LOCKED} -r /locks/build.txt
 WORKDIR /source
 COPY pyproject.toml README.md ./
 COPY service service
 COPY docker/healthcheck.py /layer/
-RUN PIP_REQUIRE_HASHES=0 /opt/pip/bin/pip --python /opt/pip/bin/python wheel --no-build-isolation -w /wheels . \
-    && PIP_REQUIRE_HASHES=0 /opt/pip/bin/pip install --prefix /layer /wheels/*.whl \
+RUN /opt/pip/bin/pip wheel --no-deps --no-build-isolation -w /wheels . \
+    && ${PIP} --no-index --prefix /layer /wheels/*.whl \
     && ${COMPILE} -s /layer -p /opt/basereward /layer
 
 FROM ${BASE}

@@ -2,8 +2,8 @@
 
     python docker/build.py
 
-Lints the Dockerfile first and lists what the image holds afterwards (build/image/sbom.json). As root, on Debian.
-Where there is docker, `docker build .` needs none of this.
+Lints the Dockerfile and what stands beside it first; lists what the image holds last (build/image/sbom.json).
+As root, on Debian. Where there is docker, `docker build .` needs none of this.
 """
 
 import ast
@@ -50,6 +50,11 @@ def run(*command: str) -> str:
 
 def lint() -> None:
     run(tool("hadolint"), "Dockerfile")
+    run(tool("python"), "docker/check_compose.py")
+    if shutil.which("promtool"):
+        run("promtool", "check", "config", "--syntax-only", "docker/prometheus/prometheus.yaml")
+    if shutil.which("amtool"):
+        run("amtool", "check-config", "docker/alertmanager/alertmanager.yaml")
 
 
 def install_packages() -> None:
@@ -79,6 +84,8 @@ def build() -> None:
     command = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--layers"]
     for name, value in arguments().items():
         command += ["--build-arg", f"{name}={value}"]
+    # This buildah takes a LABEL from its cache though its argument has changed.
+    command += ["--label", f"org.opencontainers.image.revision={revision()}"]
     for mount in pip_mounts():
         command += ["--volume", f"{mount}:ro"]
     log = SCRATCH / "build.log"
@@ -92,9 +99,12 @@ def build() -> None:
 
 def arguments() -> dict[str, str]:
     version = re.search(r'__version__ = "(.+)"', (ROOT / "service/__init__.py").read_text("utf-8"))
-    revision = run("git", "rev-parse", "HEAD")
     assert version is not None
-    return {"BASE": BASE, "CUDA": "cpu", "VERSION": version[1], "REVISION": revision}
+    return {"BASE": BASE, "CUDA": "cpu", "VERSION": version[1], "REVISION": revision()}
+
+
+def revision() -> str:
+    return run("git", "rev-parse", "HEAD")
 
 
 def pip_mounts() -> Iterator[str]:

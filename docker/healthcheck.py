@@ -11,7 +11,7 @@ def main() -> int:
     port = os.environ.get("BASEREWARD_OPS_PORT") or os.environ.get("BASEREWARD_PORT") or "8000"
     try:
         # Not urllib.request: it would ask a proxy from the environment.
-        probe = http.client.HTTPConnection("localhost", int(port), timeout=TIMEOUT_S)
+        probe = http.client.HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT_S)
         probe.request("GET", "/readyz")
         answer = probe.getresponse()
         said = answer.read(200).decode(errors="replace").strip()

@@ -20,7 +20,6 @@ TARGETS = [
     for machine in ("x86_64", "aarch64")
 ]
 TORCH = "torch==2.13.0"
-OTEL = ["opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"]
 GPU_ONLY = re.compile(r"nvidia-|cuda-|triton")
 # The CPU build is not on the package registry; these are the wheels on PyTorch's own index of CPU builds.
 CPU_TORCH = """torch==2.13.0+cpu \\
@@ -38,7 +37,7 @@ def main() -> None:
     wanted = [
         TORCH,
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"].get("otel", OTEL),
+        *project["project"]["optional-dependencies"]["otel"],
     ]
     everything = resolve(wanted, (ROOT / "constraints.txt").read_text("utf-8"))
     torch = resolve([TORCH], "".join(everything.values()))
