@@ -57,6 +57,11 @@ class Settings(BaseModel):
         8192, description="Connections the kernel may hold before they are accepted."
     )
 
+    keep_alive_s: Seconds = Field(
+        120.0,
+        description="How long an idle connection is kept; longer than any proxy in front does.",
+    )
+
     # Who may call
     api_key: SecretStr | None = Field(
         None, description="Key that every route but probes and metrics asks for."

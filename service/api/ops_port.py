@@ -24,7 +24,7 @@ class OpsPort:
         """
         if self._server is None:
             try:
-                self._server = ThreadingHTTPServer(self._address, _handler(self._operations))
+                self._server = Server(self._address, _handler(self._operations))
             except OSError as error:
                 reason = (error.strerror or "the address cannot be used").lower()
                 where = "{}:{}".format(*self._address)
@@ -40,6 +40,11 @@ class OpsPort:
         server = self.bind()
         server.shutdown()
         server.server_close()
+
+
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        log.debug("ops port: whoever asked hung up")
 
 
 def _handler(operations: Operations) -> type[BaseHTTPRequestHandler]:

@@ -85,6 +85,7 @@ def serve(chosen: Settings, model: RewardModel | None = None) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=math.ceil(chosen.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(chosen.drain_s + ANSWER_S),
     )
     # How long a thread of pure Python keeps the interpreter from one that waits for it. The event loop lets go of

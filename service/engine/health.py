@@ -51,13 +51,22 @@ class Health:
 
     @property
     def model(self) -> RewardModel:
-        """The attached model.
+        """The attached model, for a request that comes in.
 
         Raises:
             Busy: not_ready or draining.
         """
         if self.draining:
             raise Busy("the server is shutting down", code="draining")
+        return self.trusted_model
+
+    @property
+    def trusted_model(self) -> RewardModel:
+        """The same for one that came in before the server was told to stop.
+
+        Raises:
+            Busy: not_ready.
+        """
         if self._model is None or self._refusal is not None:
             raise Busy(self._refusal or "no model", code="not_ready", retry_after_s=5)
         return self._model

@@ -140,7 +140,7 @@ class RewardEngine:
     async def _score(
         self, call: Call, items: Sequence[Item | BadItem], fail: bool, caller: Caller
     ) -> Scored:
-        model, responses = self.model, call.responses
+        model, responses = self.health.trusted_model, call.responses
         async with self.admission.hold(responses, call.deadline, caller):
             lease = self._preparer.lease(self.admission.hold_bytes)
             try:

@@ -1,0 +1,148 @@
+"""Callers and onlookers: requests with known answers, tallied by what became of them, and the process watched."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from tests.live.conftest import ServerProcess
+from tests.models import reward
+
+MIB = 2**20
+
+
+@dataclass
+class Tally:
+    """What became of requests; a wrong reward raises at once."""
+
+    outcomes: Counter[str] = field(
+        default_factory=Counter
+    )  # "200", an error code, or an exception's name
+    latencies_s: list[float] = field(default_factory=list)  # of those answered with rewards
+    messages: Counter[str] = field(default_factory=Counter)  # of refusals
+
+    @property
+    def scored(self) -> int:
+        return self.outcomes["200"]
+
+    @property
+    def lost(self) -> int:
+        """Neither a reward nor a readable refusal."""
+        return sum(n for name, n in self.outcomes.items() if name[0].isupper())
+
+    def quantile_ms(self, q: float) -> float:
+        return round(1000 * float(np.quantile(self.latencies_s, q)), 1)
+
+
+class Callers:
+    """One client with as many connections as it needs."""
+
+    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=500)
+        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits)
+        self._numbers = iter(range(10**9))
+        self.tally = Tally()
+
+    async def ask(self, headers: dict[str, str] | None = None) -> None:
+        number = next(self._numbers)
+        item = {"prompt": f"How much is {number // 4}?", "response": f"It is {number}."}
+        begun = time.monotonic()
+        try:
+            answer = await self._client.post("/score", json=item, headers=headers)
+        except httpx.HTTPError as error:
+            self.tally.outcomes[type(error).__name__] += 1
+            return
+        if answer.status_code == 200:
+            assert answer.json()["reward"] == reward(**item)
+            self.tally.outcomes["200"] += 1
+            self.tally.latencies_s.append(time.monotonic() - begun)
+        else:
+            error = answer.json()["error"]
+            self.tally.outcomes[error["code"]] += 1
+            self.tally.messages[error["message"]] += 1
+
+    async def closed_loop(self, callers: int, until: asyncio.Event) -> None:
+        """So many who ask again as soon as they are answered."""
+
+        async def one() -> None:
+            while not until.is_set():
+                await self.ask()
+
+        await asyncio.gather(*(one() for _ in range(callers)))
+
+    async def open_loop(self, rate: float, seconds: float, headers: dict[str, str]) -> None:
+        """So many a second, whether or not others are answered."""
+        begun, sent, under_way = time.monotonic(), 0, set()
+        while (now := time.monotonic() - begun) < seconds:
+            for _ in range(int(rate * now) - sent):
+                task = asyncio.ensure_future(self.ask(headers))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+                sent += 1
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*under_way)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+@dataclass(frozen=True)
+class Vitals:
+    rss_bytes: int
+    threads: int
+    files: int
+
+
+def vitals(server: ServerProcess) -> Vitals:
+    folder = Path(f"/proc/{server.process.pid}")
+    fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    rss = int(fields["VmRSS"].split()[0]) * 1024
+    return Vitals(rss, int(fields["Threads"]), len(list((folder / "fd").iterdir())))
+
+
+def ops_url(server: ServerProcess) -> str:
+    return f"http://127.0.0.1:{server.logged('ops port')['port']}"
+
+
+def probe(server: ServerProcess, path: str, timeout_s: float = 5.0) -> int:
+    """The status; 0 if there was no answer."""
+    try:
+        return httpx.get(ops_url(server) + path, timeout=timeout_s).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def metric(server: ServerProcess, line: str) -> float:
+    text = httpx.get(ops_url(server) + "/metrics").text
+    (value,) = [
+        row.rpartition(" ")[2] for row in text.splitlines() if row.startswith(f"basereward_{line} ")
+    ]
+    return float(value)
+
+
+def wait_for(condition, within_s: float = 60.0) -> float:
+    """How long it took."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < within_s, "it did not come"
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+@asynccontextmanager
+async def calling(url: str, callers: int, timeout_s: float = 60.0) -> AsyncIterator[Callers]:
+    """So many callers at work until the block ends; then the last are waited for."""
+    crowd, until = Callers(url, timeout_s), asyncio.Event()
+    loop = asyncio.ensure_future(crowd.closed_loop(callers, until))
+    try:
+        yield crowd
+    finally:
+        until.set()
+        await loop
+        await crowd.close()
