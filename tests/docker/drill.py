@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.docker import requests
+from tests.docker import asking
 from tests.docker.container import Container, in_own_network, until
 from tests.docker.image import IMAGE, inspect, layers, mounted
 
@@ -110,11 +110,11 @@ def check_serving(container: Container, config: dict[str, Any]) -> None:
     assert code == 1, out
     begin = time.monotonic()
     container.start(*config["Entrypoint"], *config["Cmd"])
-    until(lambda: requests.status(9000, "/readyz") == 200, 120, "/readyz 200 on the ops port")
+    until(lambda: asking.status(9000, "/readyz") == 200, 120, "/readyz 200 on the ops port")
     say(f"ok  /readyz on 9000 is 200 after {time.monotonic() - begin:.1f} s")
     code, out = container.run_beside(*health)
     assert (code, out) == (0, "200 ready\n"), out
-    assert requests.status(8000, "/readyz") == 404
+    assert asking.status(8000, "/readyz") == 404
     say("ok  the health check: 1 without a server, 0 with a ready one")
     check_rewards()
     say(f"ok  written while serving: {container.written()}")
@@ -126,7 +126,7 @@ def check_rewards() -> None:
     match = re.search(r'"rewards": (\[\[.*?\]\])', readme)
     assert match is not None
     (wanted,) = json.loads(match[1])
-    code, answer = requests.score(["It is red.", "It is blue.", "It is green."])
+    code, answer = asking.score(["It is red.", "It is blue.", "It is green."])
     assert code == 200, answer
     (rewards,) = answer["rewards"]
     assert all(abs(a - b) < 1e-3 for a, b in zip(rewards, wanted, strict=True)), rewards
@@ -137,16 +137,16 @@ def check_drain(container: Container) -> None:
     """Told to stop in the middle of a request: it is answered whole, new ones are not let in, exit code 0."""
     answers: list[tuple[int, Any]] = []
     responses = [f"It is red, number {n}." for n in range(RESPONSES)]
-    asking = threading.Thread(target=lambda: answers.append(requests.score(responses)))
-    asking.start()
-    until(lambda: requests.metric("basereward_queue_depth") > 0, 60, "work in the queue")
+    caller = threading.Thread(target=lambda: answers.append(asking.score(responses)))
+    caller.start()
+    until(lambda: asking.metric("basereward_queue_depth") > 0, 60, "work in the queue")
     container.signal(signal.SIGTERM)
     begin = time.monotonic()
-    until(lambda: requests.status(9000, "/readyz") != 200, 10, "not ready once told to stop")
-    assert asking.is_alive(), "the request ended before the signal came"
-    assert requests.status(8000, "/info") != 200
+    until(lambda: asking.status(9000, "/readyz") != 200, 10, "not ready once told to stop")
+    assert caller.is_alive(), "the request ended before the signal came"
+    assert asking.status(8000, "/info") != 200
     code = container.wait(60)
-    asking.join()
+    caller.join()
     ((status, answer),) = answers
     assert status == 200, answer
     (rewards,) = answer["rewards"]
