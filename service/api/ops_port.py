@@ -2,9 +2,10 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from service.api.operations import Operations
+from service.api.operations import Operations, Probe
 from service.errors import StartError
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ class OpsPort:
         self._operations = operations
         self._address = (host, port)
         self._server: ThreadingHTTPServer | None = None
+        self._scraped = threading.Event()
 
     def bind(self) -> ThreadingHTTPServer:
         """Take the port.
@@ -24,7 +26,7 @@ class OpsPort:
         """
         if self._server is None:
             try:
-                self._server = Server(self._address, _handler(self._operations))
+                self._server = Server(self._address, _handler(self._answer))
             except OSError as error:
                 reason = (error.strerror or "the address cannot be used").lower()
                 where = "{}:{}".format(*self._address)
@@ -35,6 +37,17 @@ class OpsPort:
         server = self.bind()
         threading.Thread(target=server.serve_forever, name="ops", daemon=True).start()
         log.info("ops port", extra={"port": server.server_address[1]})
+
+    def wait_for_scrape(self, within_s: float) -> None:
+        """Until the metrics are asked for once more: what ended the process would else be seen by nobody."""
+        self._scraped.clear()
+        self._scraped.wait(within_s)
+
+    def _answer(self, path: str) -> Probe:
+        answer = self._operations.by_path(path)
+        if path == "/metrics":
+            self._scraped.set()
+        return answer
 
     def stop(self) -> None:
         server = self.bind()
@@ -47,12 +60,12 @@ class Server(ThreadingHTTPServer):
         log.debug("ops port: whoever asked hung up")
 
 
-def _handler(operations: Operations) -> type[BaseHTTPRequestHandler]:
+def _handler(answer: Callable[[str], Probe]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10  # seconds of a silent connection
 
         def do_GET(self) -> None:
-            status, body, media_type = operations.by_path(self.path.partition("?")[0])
+            status, body, media_type = answer(self.path.partition("?")[0])
             self.send_response(status)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))

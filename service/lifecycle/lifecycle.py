@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_S = 5.0  # beyond the drain, for answers that are on their way
 LAST_WORD_S = 1.0  # of it, for those who are told that their step did not end
+LAST_SCRAPE_S = 30.0  # Prometheus' usual interval
 JOIN_S = 10.0  # for a running step, where nobody was told to go
 
 
@@ -48,6 +49,7 @@ class Lifecycle:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watching: asyncio.Future[None] | None = None
         self._forsaken = False
+        self._ran = False  # anything was served: before that Kubernetes tells of a start that fails
         self._lost = False  # the device; what torch does about that at the end of the process is not waited for
         self.lost_responses = 0  # that were in a step which did not end in time
         self.ended = True  # the model's threads have; else the interpreter cannot end in order
@@ -72,6 +74,8 @@ class Lifecycle:
         stopped = await self._engine.stop(0.1 if self._forsaken else JOIN_S)
         self.ended = stopped and not still_loading and not self._lost
         if self._ops is not None:
+            if self.failure is not None and self._ran:
+                await asyncio.to_thread(self._ops.wait_for_scrape, LAST_SCRAPE_S)
             self._ops.stop()
         for last in self._at_end:
             await asyncio.to_thread(last)
@@ -112,6 +116,7 @@ class Lifecycle:
         return model
 
     def _serve(self, model: RewardModel, seconds: float) -> None:
+        self._ran = True
         self.on_ready()
         self._engine.on_lost = self._device_lost
         self._engine.attach(model, self._settings.max_batch_tokens)

@@ -116,6 +116,22 @@ def test_rewards_that_drift_end_the_process_so_that_it_is_started_anew():
         assert "not reproduced any more" in server.logged("giving up")["reason"]
 
 
+def test_what_ended_it_can_be_scraped_before_it_is_gone():
+    with faulty("--ops-port", "0") as server:
+        ops = f"http://127.0.0.1:{server.ready().logged('ops port')['port']}"
+        server.tell("lost")
+        assert told_to_come_again(ask(server).result())
+        server.logged("giving up")
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        assert httpx.get(ops + "/readyz").status_code == 503
+        lost = 'basereward_failed_steps_total{kind="device_lost"} 1.0'
+        assert lost in httpx.get(ops + "/metrics").text
+        begun = time.monotonic()
+        assert server.wait() == 1
+        assert time.monotonic() - begun < SLACK_S
+
+
 # TLS
 
 
