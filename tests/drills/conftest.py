@@ -61,7 +61,7 @@ def faulty():
 
 
 @pytest.fixture
-def demo():
-    """The embedded demo model, served with an ops port."""
-    with serving("--ops-port", "0") as server:
+def demo(request):
+    """The embedded demo model, served with an ops port; flags as the indirect parameter."""
+    with serving("--ops-port", "0", *getattr(request, "param", ())) as server:
         yield server.ready()

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -78,18 +79,25 @@ class Callers:
 
     async def open_loop(self, rate: float, seconds: float, headers: dict[str, str]) -> None:
         """So many a second, whether or not others are answered."""
-        begun, sent, under_way = time.monotonic(), 0, set()
-        while (now := time.monotonic() - begun) < seconds:
-            for _ in range(int(rate * now) - sent):
-                task = asyncio.ensure_future(self.ask(headers))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
-                sent += 1
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*under_way)
+        await paced(rate, seconds, lambda: self.ask(headers))
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+async def paced(rate: float, seconds: float, ask: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """So many a second, whether or not others are answered; then the last are waited for."""
+    begun, sent = time.monotonic(), 0
+    under_way: set[asyncio.Future[None]] = set()
+    while (now := time.monotonic() - begun) < seconds:
+        for _ in range(int(rate * now) - sent):
+            under_way.add(asyncio.ensure_future(ask()))
+            sent += 1
+        await asyncio.sleep(0.01)
+        for done in [one for one in under_way if one.done()]:
+            under_way.discard(done)
+            done.result()
+    await asyncio.gather(*under_way)
 
 
 @dataclass(frozen=True)
@@ -118,10 +126,10 @@ def probe(server: ServerProcess, path: str, timeout_s: float = 5.0) -> int:
         return 0
 
 
-def metric(server: ServerProcess, line: str) -> float:
+def metric(server: ServerProcess, line: str, prefix: str = "basereward_") -> float:
     text = httpx.get(ops_url(server) + "/metrics").text
     (value,) = [
-        row.rpartition(" ")[2] for row in text.splitlines() if row.startswith(f"basereward_{line} ")
+        row.rpartition(" ")[2] for row in text.splitlines() if row.startswith(f"{prefix}{line} ")
     ]
     return float(value)
 
