@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test test-trainers burst serve bench bench-full bench-gpu lock clean
+.PHONY: setup check test test-trainers burst serve image k8s-check drill-alerts drills drills-full bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml client/pyproject.toml constraints.txt
@@ -27,6 +27,18 @@ burst: setup
 
 serve: setup
 	$(V)/basereward serve
+
+image: setup
+	$(V)/python docker/build.py && $(V)/python -m tests.docker.drill
+
+drill-alerts: setup
+	$(V)/python -m monitoring.drill
+
+drills: setup
+	$(V)/python -m pytest -c tests/drills/pytest.ini --rootdir . tests/drills $(DRILLS)
+
+drills-full:
+	$(MAKE) drills DRILLS='--full --figures build/drills.json'
 
 bench: setup
 	$(V)/python -m pip install -q -c constraints.txt -e '.[bench]' && $(V)/python -m benchmarks.baselines.environments

@@ -1,15 +1,18 @@
 """The command line: `basereward serve | score | checkpoint`. Errors are one line, never a traceback."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from service import __version__
-from service.commands import checkpoint, score, serve
 from service.errors import ServiceError, StartError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    if os.getpid() == 1:  # of a container: the kernel drops signals that it does not handle
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
@@ -23,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from service.commands import checkpoint, score, serve  # two seconds of imports
+
     parser = argparse.ArgumentParser(
         prog="basereward", description="Serve, score with and inspect BaseReward checkpoints."
     )

@@ -4,6 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -76,3 +80,23 @@ async def test_stopped_and_continued(faulty, note, full):
     assert set(callers.tally.outcomes) == {"200"}
     assert alive_s < 2
     note(stopped_s=stopped_s, alive_after_s=round(alive_s, 2), scored=callers.tally.scored, lost=0)
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.0])
+def test_sigterm_while_process_1_starts(after_s):
+    """Process 1 of a container: the kernel drops a SIGTERM that it does not handle yet, and a pod would be killed."""
+    command = (
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        sys.executable,
+        "-m",
+        "service",
+        "serve",
+    )
+    process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.DEVNULL)
+    time.sleep(after_s)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGTERM)
+    assert process.wait(20) == 0
