@@ -1,8 +1,8 @@
 # The reward server on a slim Python: torch, the other dependencies and the server are a layer each.
 # How to build and run it: docs/image.md. No heredocs, which older builders cannot read.
 
-# Releases pin it by digest: --build-arg BASE=python:3.12-slim-bookworm@sha256:…
-ARG BASE=python:3.12-slim-bookworm
+# Releases pin it by digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:…
+ARG BASE=python:3.11-slim-bookworm
 
 # Every stage below makes its files with the interpreter that will run them. pip stays in a venv of its own.
 FROM ${BASE} AS python

@@ -26,7 +26,7 @@ def test_every_stage_is_of_the_base_that_was_asked_for():
     assert {stage.split(" AS ")[0] for stage in stages} <= names
     assert stages[0].startswith("${BASE}")
     assert stages[-1] == "${BASE}"
-    assert instructions()[0] == ("ARG", "BASE=python:3.12-slim-bookworm")
+    assert instructions()[0] == ("ARG", "BASE=python:3.11-slim-bookworm")
 
 
 def test_it_runs_as_a_number_and_without_a_shell():
