@@ -100,7 +100,7 @@ class TestAlert:
 
     def test_runbook_is_a_heading_of_the_docs(self, name):
         page, _, anchor = ALERTS[name]["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/operations.md"
+        assert page == "docs/alerts.md"
         headings = re.findall(r"^#+ (.+)$", DOCS.read_text(), re.MULTILINE)
         assert anchor == name.lower()
         assert [h for h in headings if h.lower() == anchor] == [name]
