@@ -1,6 +1,7 @@
 """Each drill in its short form, which CI runs, or its full one (`--full`); what it measured goes to `--figures`."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ Note = Callable[..., None]
 def note(request, full) -> Note:
     """Print what a drill measured, and add it to the file."""
     path: Path | None = request.config.getoption("--figures")
-    name = request.node.name
+    name = re.sub(r"\[asyncio\]|asyncio-", "", request.node.name)
 
     def write(**figures: object) -> None:
         said = ", ".join(f"{k} {v}" for k, v in figures.items())

@@ -1,6 +1,8 @@
 """Callers and onlookers: requests with known answers, tallied by what became of them, and the process watched."""
 
 import asyncio
+import json
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from tests.drills.wire import Connections
 from tests.live.conftest import ServerProcess
 from tests.models import reward
 
@@ -27,6 +30,7 @@ class Tally:
     )  # "200", an error code, or an exception's name
     latencies_s: list[float] = field(default_factory=list)  # of those answered with rewards
     messages: Counter[str] = field(default_factory=Counter)  # of refusals
+    told_when: int = 0  # refusals that say when to come again
 
     @property
     def scored(self) -> int:
@@ -42,11 +46,13 @@ class Tally:
 
 
 class Callers:
-    """One client with as many connections as it needs."""
+    """They have as many connections as they need; with `verify` over TLS."""
 
-    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=500)
-        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits)
+    def __init__(
+        self, url: str, timeout_s: float = 60.0, verify: ssl.SSLContext | None = None
+    ) -> None:
+        self._connections = Connections(url, verify)
+        self._timeout_s = timeout_s
         self._numbers = iter(range(10**9))
         self.tally = Tally()
 
@@ -55,11 +61,12 @@ class Callers:
         item = {"prompt": f"How much is {number // 4}?", "response": f"It is {number}."}
         begun = time.monotonic()
         try:
-            answer = await self._client.post("/score", json=item, headers=headers)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._connections.post("/score", json.dumps(item).encode(), headers)
+        except (OSError, EOFError) as error:
             self.tally.outcomes[type(error).__name__] += 1
             return
-        if answer.status_code == 200:
+        if answer.status == 200:
             assert answer.json()["reward"] == reward(**item)
             self.tally.outcomes["200"] += 1
             self.tally.latencies_s.append(time.monotonic() - begun)
@@ -67,6 +74,7 @@ class Callers:
             error = answer.json()["error"]
             self.tally.outcomes[error["code"]] += 1
             self.tally.messages[error["message"]] += 1
+            self.tally.told_when += "retry-after" in answer.headers
 
     async def closed_loop(self, callers: int, until: asyncio.Event) -> None:
         """So many who ask again as soon as they are answered."""
@@ -82,7 +90,7 @@ class Callers:
         await paced(rate, seconds, lambda: self.ask(headers))
 
     async def close(self) -> None:
-        await self._client.aclose()
+        self._connections.close()
 
 
 async def paced(rate: float, seconds: float, ask: Callable[[], Coroutine[Any, Any, None]]) -> None:

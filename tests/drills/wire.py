@@ -1,0 +1,87 @@
+"""HTTP/1.1 by hand: a caller that is not the bottleneck at hundreds of requests a second, and can behave badly."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def request(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+    fields = {"Host": "drill", "Content-Length": str(len(body)), **(headers or {})}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+async def answer(reader: asyncio.StreamReader) -> Answer:
+    """
+    Raises:
+        EOFError: the connection ended before it.
+    """
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines if line)
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Answer(int(first.split()[1]), headers, body)
+
+
+class Connections:
+    """As many as are needed at once; one that is free, and not closed by the other side, is used again."""
+
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+        self._port = port_of(url)
+        self._tls = tls
+        self._idle: list[Streams] = []
+
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """
+        Raises:
+            OSError, EOFError: there was no answer.
+        """
+        streams = await self._free()
+        try:
+            streams[1].write(request(path, body, headers))
+            got = await answer(streams[0])
+        except BaseException:
+            streams[1].transport.abort()
+            raise
+        if got.headers.get("connection") == "close":
+            streams[1].close()
+        else:
+            self._idle.append(streams)
+        return got
+
+    async def _free(self) -> Streams:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and reader.exception() is None:
+                return reader, writer
+            writer.close()
+        return await connect(self._port, self._tls)
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+        self._idle.clear()
+
+
+async def connect(port: int, tls: ssl.SSLContext | None = None) -> Streams:
+    return await asyncio.open_connection("127.0.0.1", port, ssl=tls)
