@@ -1,4 +1,4 @@
-"""Downloads one commit of a checkpoint and lets nothing stand that SHA256SUMS does not name; the server starts after it."""
+"""Downloads one commit of a checkpoint, and lets nothing stand that SHA256SUMS does not name or has another digest."""
 
 import hashlib
 import os
