@@ -3,7 +3,7 @@
 import os
 
 from service.commands.tls import Tls
-from tests.live.test_life import certificate
+from tests.live.certificates import certificate
 
 
 def renew(folder, name: str) -> None:

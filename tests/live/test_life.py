@@ -1,7 +1,6 @@
 """How a server ends: drained, hurried, in the middle of loading, of a step that never ends, or given up by itself."""
 
 import ssl
-import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from service.lifecycle import ANSWER_S
+from tests.live.certificates import certificate
 from tests.live.conftest import ServerProcess, serving
 from tests.models import reward
 
@@ -133,16 +133,6 @@ def test_what_ended_it_can_be_scraped_before_it_is_gone():
 
 
 # TLS
-
-
-def certificate(folder, name: str) -> None:
-    """A self-signed one for 127.0.0.1, at the same paths each time."""
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-        *("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", "key.pem", "-out", "cert.pem"),
-    ]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 def test_the_public_port_speaks_tls_and_the_ops_port_does_not(tmp_path):
