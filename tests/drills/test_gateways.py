@@ -3,20 +3,23 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.drills.envoy import write_endpoints
 from tests.drills.gateways import NAMES, Gateway, gateway
-from tests.drills.traffic import Callers, wait_for
+from tests.drills.traffic import Callers, metric, wait_for
 from tests.models import reward
 
 pytestmark = pytest.mark.anyio
 
 ITEM = {"prompt": "Is all well?", "response": "Yes."}
 SIBLINGS = 4
+MANY = httpx.Limits(max_connections=2000)
 
 
 def port_of(server) -> int:
@@ -54,10 +57,12 @@ async def test_siblings_meet(replicas, note, full, tmp_path, name):
     """Requests with one X-Group-Key go to one replica, those of different keys to all of them."""
     groups = 200 if full else 60
     with gateway(name, [port_of(r) for r in replicas], tmp_path / "g") as made:
-        async with httpx.AsyncClient(verify=made.trust, timeout=60) as client:
+        async with httpx.AsyncClient(verify=made.trust, timeout=60, limits=MANY) as client:
             keyed = [(f"g{g}", f"g{g}-{s}") for s in range(SIBLINGS) for g in range(groups)]
-            await asyncio.gather(*(_send(client, made, group, number) for group, number in keyed))
-            await asyncio.gather(*(_send(client, made, "", f"single-{i}") for i in range(groups)))
+            async with all_under_way(replicas) as asked:
+                asked += [_send(client, made, group, number) for group, number in keyed]
+            async with all_under_way(replicas) as asked:
+                asked += [_send(client, made, "", f"single-{i}") for i in range(groups)]
     homes, singles = defaultdict(set), Counter()
     for index, number in _who_scored(replicas, len(keyed) + groups):
         if number.startswith("single"):
@@ -68,7 +73,7 @@ async def test_siblings_meet(replicas, note, full, tmp_path, name):
     share = Counter(where for (where,) in (w for w in homes.values() if len(w) == 1))
     assert len(homes) == groups
     # HAProxy's bounded load sends a sibling on where one replica has too many open requests at that moment.
-    assert met >= (0.5 if name == "haproxy" else 1) * groups
+    assert met >= (0.8 if name == "haproxy" else 1) * groups
     assert len(share) == len(replicas)
     assert len(singles) == len(replicas)
     note(
@@ -80,21 +85,16 @@ async def test_siblings_meet(replicas, note, full, tmp_path, name):
 
 
 async def test_one_large_group_is_spread(replicas, note, tmp_path):
-    """HAProxy's bounded load: no replica gets more than 1.25 times the mean of the open requests."""
+    """HAProxy's bounded load: no replica gets more than 1.5 times the mean of the open requests."""
     count = 60
-    for replica in replicas:
-        replica.tell("hold")
     with gateway("haproxy", [port_of(r) for r in replicas], tmp_path / "g") as made:
-        async with httpx.AsyncClient(verify=made.trust, timeout=60) as client:
-            asked = [
-                asyncio.ensure_future(_send(client, made, "one", f"hot-{i}")) for i in range(count)
-            ]
-            await asyncio.sleep(2)
-            for replica in replicas:
-                replica.tell("release")
-            await asyncio.gather(*asked)
+        async with (
+            httpx.AsyncClient(verify=made.trust, timeout=60, limits=MANY) as client,
+            all_under_way(replicas) as asked,
+        ):
+            asked += [_send(client, made, "one", f"hot-{i}") for i in range(count)]
     shares = Counter(index for index, _ in _who_scored(replicas, count))
-    assert max(shares.values()) <= 1.25 * count / len(replicas) + 2
+    assert max(shares.values()) <= 1.5 * count / len(replicas) + 2
     note(requests=count, by_replica=sorted(shares.values()))
 
 
@@ -122,6 +122,23 @@ async def test_a_replica_goes(replicas, note, tmp_path, name):
     assert tally.lost == 0
     assert set(tally.outcomes) <= {"200", "draining"}
     note(scored=tally.scored, told_to_come_again=tally.outcomes["draining"], lost=tally.lost)
+
+
+@asynccontextmanager
+async def all_under_way(replicas) -> AsyncIterator[list[Coroutine[Any, Any, None]]]:
+    """What is put into the list is sent at once, and answered when all of it stands in the replicas."""
+    for replica in replicas:
+        replica.tell("hold")
+    asked: list[Coroutine[Any, Any, None]] = []
+    yield asked
+    sent = asyncio.gather(*asked)
+    wanted = len(asked)
+    await asyncio.to_thread(
+        wait_for, lambda: sum(metric(r, "inflight_requests") for r in replicas) == wanted
+    )
+    for replica in replicas:
+        replica.tell("release")
+    await sent
 
 
 async def _ask(made: Gateway, timeout_s: float) -> httpx.Response:
