@@ -104,8 +104,11 @@ def adapter_faults(values: Any, hpa: Object) -> Iterator[str]:
         .replace("<<.LabelMatchers>>", 'namespace="reward",pod=~"a|b"')
         .replace("<<.GroupBy>>", "pod")
     )
-    promql_parser.parse(rule["seriesQuery"])
-    promql_parser.parse(filled)
+    for query in (rule["seriesQuery"], filled):
+        try:
+            promql_parser.parse(query)
+        except ValueError as error:
+            yield f"{query}: {error}"
 
 
 POLICIES = (

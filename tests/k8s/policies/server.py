@@ -20,11 +20,14 @@ LIVENESS_S = 20  # shorter, and one slow answer kills a pod
 
 
 def settings_of(manifests: Manifests, workload: Object) -> Settings:
-    """As the server reads them.
+    """As the server reads them; the defaults where it would not start, which `settings_are_taken` says."""
+    try:
+        return _read(manifests, workload)
+    except StartError:
+        return Settings()
 
-    Raises:
-        StartError: it would not start.
-    """
+
+def _read(manifests: Manifests, workload: Object) -> Settings:
     variables = environment(manifests, server_container(workload))
     return settings.load({}, {k: v for k, v in variables.items() if k.startswith("BASEREWARD_")})
 
@@ -32,7 +35,7 @@ def settings_of(manifests: Manifests, workload: Object) -> Settings:
 def settings_are_taken(manifests: Manifests) -> Iterator[str]:
     for workload in manifests.servers():
         try:
-            chosen = settings_of(manifests, workload)
+            chosen = _read(manifests, workload)
         except StartError as error:
             yield f"{title(workload)}: {error}"
             continue
