@@ -76,12 +76,14 @@ class Callers:
             self.tally.messages[error["message"]] += 1
             self.tally.told_when += "retry-after" in answer.headers
 
-    async def closed_loop(self, callers: int, until: asyncio.Event) -> None:
+    async def closed_loop(
+        self, callers: int, until: asyncio.Event, headers: dict[str, str] | None = None
+    ) -> None:
         """So many who ask again as soon as they are answered."""
 
         async def one() -> None:
             while not until.is_set():
-                await self.ask()
+                await self.ask(headers)
 
         await asyncio.gather(*(one() for _ in range(callers)))
 
@@ -152,10 +154,12 @@ def wait_for(condition, within_s: float = 60.0) -> float:
 
 
 @asynccontextmanager
-async def calling(url: str, callers: int, timeout_s: float = 60.0) -> AsyncIterator[Callers]:
+async def calling(
+    url: str, callers: int, timeout_s: float = 60.0, headers: dict[str, str] | None = None
+) -> AsyncIterator[Callers]:
     """So many callers at work until the block ends; then the last are waited for."""
     crowd, until = Callers(url, timeout_s), asyncio.Event()
-    loop = asyncio.ensure_future(crowd.closed_loop(callers, until))
+    loop = asyncio.ensure_future(crowd.closed_loop(callers, until, headers))
     try:
         yield crowd
     finally:

@@ -1,7 +1,10 @@
 """HTTP/1.1 by hand: a caller that is not the bottleneck at hundreds of requests a second, and can behave badly."""
 
 import asyncio
+import contextlib
 import json
+import random
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +25,14 @@ class Answer:
 
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
+
+
+def free_port() -> int:
+    """One that no outgoing connection is given either: a server that is down must find it free again."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("a hundred ports are taken")
 
 
 def request(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
