@@ -31,6 +31,10 @@ serve: setup
 image: setup
 	$(V)/python docker/build.py && $(V)/python -m tests.docker.drill
 
+k8s-check:
+	$(PYTHON) -m tests.k8s.environment && .venv-k8s/bin/python -m tests.k8s.check
+	.venv-k8s/bin/python -m pytest -c tests/k8s/pytest.ini --rootdir . tests/k8s
+
 drill-alerts: setup
 	$(V)/python -m monitoring.drill
 
@@ -54,4 +58,4 @@ lock: setup
 	$(V)/python -m pip freeze --exclude-editable | grep -v '^torch==' > constraints.txt
 
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-k8s dist build .pytest_cache .mypy_cache .ruff_cache

@@ -101,7 +101,7 @@ MISTAKES = [
     Mistake(
         "HAProxy unbounded",
         "haproxy",
-        text("haproxy.cfg", "  hash-balance-factor 125\n", ""),
+        text("haproxy.cfg", "  hash-balance-factor 150\n", ""),
         "must bound the load",
     ),
     Mistake(
