@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 
+from monitoring.walkthrough import correctness, serving
 from service.api.auth import TenantEntry
 from service.errors import STATUS_BY_CODE
 from service.lifecycle import ANSWER_S
@@ -161,3 +162,10 @@ def test_defaults_named_are_the_defaults():
     chosen = Settings()
     for name, value in re.findall(r"`([a-z_]+)` \(([\d,.]+)(?: s)?\)", PAGE):
         assert getattr(chosen, name) == float(value.replace(",", "")), name
+
+
+def test_every_alert_is_walked_through():
+    walked = [*serving.CASES, *correctness.CASES]
+    seen = {alert for case in walked for alert in (*case.alerts, *case.lasting)}
+    assert seen | {"GpuXid", "MetricsAbsent"} == {alert["alert"] for alert in alerts()}
+    assert f"all {len(alerts())} alerts" in page("docs/alerts.md")
