@@ -8,7 +8,7 @@ import traceback
 from service.batching.cost import own_work
 from service.batching.planner import Planner
 from service.batching.salvage import count_of
-from service.batching.ticket import Outcome, PlannedStep
+from service.batching.ticket import Outcome
 from service.core import StagedStep, Step
 from service.errors import DeviceLost, Failure, OutOfMemory
 from service.metrics import Metrics
@@ -26,32 +26,38 @@ class Account:
     def staged(self, seconds: float) -> None:
         self._metrics.staged(seconds)
 
-    def succeeded(self, planned: PlannedStep, payload: StagedStep, seconds: float) -> None:
+    def succeeded(self, step: Step, payload: StagedStep, seconds: float) -> None:
+        """A step, or a part of a failed one, gave its rewards."""
         work, shared = payload.work, payload.shared
-        for job, tokens in zip(planned.jobs, shared, strict=True):
-            job.ticket.saved(tokens)
-            self._metrics.shared(tokens)
         self._planner.learn(work, seconds)
-        self._charge(planned, shared, seconds)
-        lengths = planned.lengths
-        padding = max(0, work.tokens + sum(shared) - sum(lengths))
-        self._metrics.step_done(seconds, len(lengths), work.tokens, padding, time.time())
+        self._charge(step, shared, seconds)
+        self._metrics.shared(sum(shared))
+        tokens = sum(n for part in step for n in part.lengths)
+        padding = max(0, work.tokens + sum(shared) - tokens)
+        self._metrics.step_done(seconds, count_of(step), work.tokens, padding, time.time())
 
     def failed(self, error: Exception, step: Step) -> None:
-        """A step or a part of one failed, and is going to be run in halves."""
-        responses = count_of(step)
-        extra: dict[str, object] = {"responses": responses}
-        if isinstance(error, OutOfMemory):
-            message = "a step ran out of device memory"
-            if responses > 1:
-                extra["step_token_budget"] = self._planner.out_of_memory(_computed(step))
-        else:
-            message = "a step failed"
-        self._metrics.step_failed("out_of_memory" if isinstance(error, OutOfMemory) else "error")
+        """A step failed, and is going to be run in halves; one of a single response once more."""
         # As text: a line waits to be written, and with the error would hold the failed step's memory meanwhile.
         text = "".join(traceback.format_exception(error))
-        then = "its halves are run" if responses > 1 else "its one response is at fault"
-        log.error("%s; %s", message, then, extra=extra | {"exception": text})
+        then = "its halves are run" if count_of(step) > 1 else "its one response is run once more"
+        full = isinstance(error, OutOfMemory)
+        what = "a step ran out of device memory" if full else "a step failed"
+        self._note(error, step, f"{what}; {then}", text)
+
+    def part_failed(self, error: Exception, step: Step) -> None:
+        """So did a part of it; the traceback stands with the whole."""
+        text = traceback.format_exception_only(error)[-1]
+        alone = count_of(step) == 1
+        self._note(error, step, "a response is at fault" if alone else "so did a part of it", text)
+
+    def _note(self, error: Exception, step: Step, message: str, text: str) -> None:
+        full, responses = isinstance(error, OutOfMemory), count_of(step)
+        self._metrics.step_failed("out_of_memory" if full else "error")
+        extra: dict[str, object] = {"responses": responses, "exception": text}
+        if full and responses > 1:
+            extra["step_token_budget"] = self._planner.out_of_memory(_computed(step))
+        log.error(message, extra=extra)
 
     def lost(self, error: DeviceLost) -> None:
         self._metrics.step_failed("device_lost")
@@ -63,12 +69,12 @@ class Account:
         self._metrics.non_finite()
         return Failure("the model gave no finite number", code="non_finite_reward")
 
-    def _charge(self, planned: PlannedStep, shared: tuple[int, ...], seconds: float) -> None:
+    def _charge(self, step: Step, shared: tuple[int, ...], seconds: float) -> None:
         """By what was computed for each: who shares pays less; what nobody had to compute is split evenly."""
-        parts = zip(planned.step, shared, strict=True)
+        parts = zip(step, shared, strict=True)
         computed = [max(0, sum(part.lengths) - saved) for part, saved in parts]
         total = sum(computed)
-        for part, tokens in zip(planned.step, computed, strict=True):
+        for part, tokens in zip(step, computed, strict=True):
             share = tokens / total if total else 1 / len(computed)
             self._metrics.charged(part.tenant, seconds * share)
 

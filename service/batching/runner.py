@@ -13,7 +13,7 @@ from service.batching.staged import Errand, Staged, refused
 from service.batching.stager import Clock, Stager
 from service.batching.ticket import Outcome, PlannedStep
 from service.core import RewardModel, StagedStep, Step
-from service.errors import Busy, DeviceLost
+from service.errors import Busy, DeviceLost, GoldenMismatch
 from service.metrics import Metrics
 
 
@@ -41,6 +41,7 @@ class Runner:
         )
         self._beat_at = clock()  # of the last progress
         self._busy = False  # with a step or an errand
+        self._gone: Busy | None = None  # why nothing can be scored any more
         self.failed_in_a_row = 0  # steps, since one that scored anything
 
     def start(self) -> None:
@@ -132,10 +133,11 @@ class Runner:
             return
         try:
             errand.done.set_result(errand.work())
-        except DeviceLost as error:
-            errand.done.set_exception(error)
-            self._lose(error)
         except Exception as error:  # noqa: BLE001 - who waits for it is told
+            if isinstance(error, GoldenMismatch):
+                self._give_up("the model's rewards have drifted; the server restarts")
+            elif isinstance(error, DeviceLost):
+                self._lose(error)
             errand.done.set_exception(error)
 
     def _run(self, staged: Staged) -> None:
@@ -150,12 +152,14 @@ class Runner:
         begin = self._clock()
         for job in staged.planned.jobs:
             job.ticket.started(begin)
+        outcomes: list[list[Outcome]] = []
         try:
-            outcomes = self._outcomes(staged)
+            if self._gone is None:
+                outcomes = self._outcomes(staged)
         except DeviceLost as error:
             self._lose(error)
-            gone = Busy("the device failed; the server restarts", code="not_ready", retry_after_s=5)
-            return refused(staged.planned.step, gone)
+        if self._gone is not None:
+            return refused(staged.planned.step, self._gone)
         scored = any(isinstance(o, float) for group in outcomes for o in group)
         self.failed_in_a_row = 0 if scored else self.failed_in_a_row + 1
         return outcomes
@@ -170,11 +174,13 @@ class Runner:
             self._account.failed(error, planned.step)
         else:
             assert staged.payload is not None
-            self._account.succeeded(planned, staged.payload, self._clock() - begin)
+            self._account.succeeded(planned.step, staged.payload, self._clock() - begin)
+            for job, tokens in zip(planned.jobs, staged.payload.shared, strict=True):
+                job.ticket.saved(tokens)
             return outcomes
         # Outside the handler: the error would hold the failed step's memory while its halves are run.
         staged.payload = staged.error = None
-        each = iter(salvage(planned.step, self._part_scored, self._account.failed))
+        each = iter(salvage(planned.step, self._part_scored, self._account.part_failed))
         return [[next(each) for _ in part.responses] for part in planned.step]
 
     def _staged_scored(self, staged: Staged) -> list[list[Outcome]]:
@@ -185,7 +191,10 @@ class Runner:
 
     def _part_scored(self, part: Step) -> list[list[Outcome]]:
         self._beat()  # a part of a failed step is progress, not a hang
-        return self._scored(self._model.stage(part), part)
+        payload, begin = self._model.stage(part), self._clock()
+        outcomes = self._scored(payload, part)
+        self._account.succeeded(part, payload, self._clock() - begin)
+        return outcomes
 
     def _scored(self, payload: StagedStep, step: Step) -> list[list[Outcome]]:
         rewards = self._model.score(payload)
@@ -195,7 +204,12 @@ class Runner:
 
     def _lose(self, error: DeviceLost) -> None:
         self._account.lost(error)
+        self._give_up("the device failed; the server restarts")
         self._on_lost()
+
+    def _give_up(self, reason: str) -> None:
+        """No step is run any more; whoever waits for one is told to come again."""
+        self._gone = Busy(reason, code="not_ready", retry_after_s=5)
 
     def _settle(self, planned: PlannedStep, outcomes: list[list[Outcome]]) -> None:
         now = self._clock()

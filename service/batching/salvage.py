@@ -29,30 +29,32 @@ def halves(step: Step) -> tuple[Step, Step]:
 def salvage(step: Step, score: Score, note: Note) -> list[Outcome]:
     """Outcomes of a failed step, response by response: those that cannot be scored even alone are at fault.
 
-    One of n costs about 2 log2(n) smaller steps, so that 511 others are not run one by one for it.
+    One of n costs about 2 log2(n) smaller steps, so that 511 others are not run one by one for it. A single one
+    is tried once more: a device that was full may not be any more.
 
     Args:
         step: that failed as a whole.
         score: runs one step.
-        note: is told of every part that fails.
+        note: is told of every part that fails again.
 
     Raises:
         DeviceLost: nothing more can be scored.
     """
-    if count_of(step) == 1:
-        return [Failure("the model failed on this response", code="model_failure")]
-    return [outcome for half in halves(step) for outcome in _tried(half, score, note)]
+    parts = halves(step) if count_of(step) > 1 else (step,)
+    return [outcome for part in parts for outcome in _tried(part, score, note)]
 
 
-def _tried(step: Step, score: Score, note: Note) -> list[Outcome]:
+def _tried(part: Step, score: Score, note: Note) -> list[Outcome]:
     try:
-        return [outcome for group in score(step) for outcome in group]
+        return [outcome for group in score(part) for outcome in group]
     except DeviceLost:
         raise
     except Exception as error:  # noqa: BLE001 - one caller's fault must not be another's
-        note(error, step)
+        note(error, part)
     # Outside the handler: the error would hold the failed part's memory while halves of it are run.
-    return salvage(step, score, note)
+    if count_of(part) == 1:
+        return [Failure("the model failed on this response", code="model_failure")]
+    return salvage(part, score, note)
 
 
 def count_of(step: Step) -> int:

@@ -7,7 +7,6 @@ import pytest
 
 from service.batching.account import Account
 from service.batching.runner import Runner
-from service.batching.ticket import PlannedStep
 from service.core import Example, Item, Slice, StagedStep, Turn, Work
 from service.errors import DeviceLost, GoldenMismatch, OutOfMemory
 from service.metrics import Metrics
@@ -44,9 +43,43 @@ def test_a_step_too_large_for_the_device_is_run_in_halves_and_later_ones_are_sma
     assert one.planner.budget_tokens == max(256, tokens // 4)
     assert one.sample("cuda_oom_total") == 3  # all of them, and both halves
     assert one.sample('failed_steps_total{kind="out_of_memory"}') == 3
-    said = [r for r in caplog.records if "out of device memory" in r.message]
+    said = [r for r in caplog.records if hasattr(r, "step_token_budget")]
+    assert "out of device memory" in said[0].message
     assert said[-1].step_token_budget == one.planner.budget_tokens
     assert one.runner.failed_in_a_row == 0
+
+
+def test_a_single_response_is_tried_once_more(running):
+    """A device that was full may not be any more."""
+    one = running()
+    score, tried = one.model.score, []
+
+    def full_once(staged):
+        tried.append(staged)
+        if len(tried) == 1:
+            raise OutOfMemory("tried to allocate 2 GiB")
+        return score(staged)
+
+    one.model.score = full_once
+    assert one.submit("a").outcomes() == expected("a")
+
+
+def test_parts_of_a_failed_step_count_as_steps(running):
+    one = running(max_tokens=10_000)
+    one.model.broken = {"bad"}
+    one.submit("a", "b", "c", "bad").outcomes()
+    assert one.sample("batches_total") == 2  # a and b; c
+    assert one.sample("batch_size_sum") == 3
+    assert one.sample("last_success_timestamp_seconds") > 0
+
+
+def test_one_traceback_stands_in_the_log_however_many_parts_fail(running, caplog):
+    one = running(max_tokens=10_000)
+    one.model.broken = {"bad"}
+    one.submit(*"abcdefg", "bad").outcomes()
+    errors = [r.exception for r in caplog.records if hasattr(r, "exception")]
+    assert len(errors) == 4  # of 8, 4, 2 and the one
+    assert ["Traceback" in text for text in errors] == [True, False, False, False]
 
 
 def test_one_response_that_does_not_fit_fails_alone_and_costs_nobody_the_budget(running):
@@ -113,14 +146,16 @@ def test_an_errand_is_run_between_two_steps_by_the_models_thread(running):
 @pytest.mark.parametrize(
     "error", [GoldenMismatch("golden[0]", 3.0), RuntimeError("no"), DeviceLost("gone")]
 )
-def test_an_errand_that_fails_tells_who_sent_it_and_nobody_else(running, error):
+def test_an_errand_that_fails_tells_who_sent_it_and_only_what_is_for_good_everybody(running, error):
     one = running()
 
     def check() -> float:
         raise error
 
     assert one.runner.between_steps(check).exception(WAIT_S) is error
-    assert one.submit("a").outcomes() == expected("a")
+    gone = isinstance(error, DeviceLost | GoldenMismatch)
+    assert one.submit("a").outcomes() == (["not_ready"] if gone else expected("a"))
+    assert one.model.steps == ([] if gone else [["a"]])
     assert one.lost.is_set() == isinstance(error, DeviceLost)
 
 
@@ -253,15 +288,7 @@ def test_who_needs_more_tokens_pays_more():
     example = Example((100, 100), 0, None, prefix_tokens=80)
     step = (Slice(example, (0, 1), "a"), Slice(Example((60,), 0, None), (0,), "b"))
 
-    class Nobody:
-        def saved(self, tokens): ...
-
-    class Job:
-        ticket = Nobody()
-
-    planned = PlannedStep(step, (Job(), Job()))
-    Account(one.planner, one.metrics).succeeded(
-        planned, StagedStep(Work(180, 0, 0), (80, 0), None), 9.0
-    )
+    payload = StagedStep(Work(180, 0, 0), (80, 0), None)
+    Account(one.planner, one.metrics).succeeded(step, payload, 9.0)
     assert one.sample('gpu_seconds_total{tenant="a"}') == pytest.approx(6.0)  # 120 of 180 computed
     assert one.sample('gpu_seconds_total{tenant="b"}') == pytest.approx(3.0)
