@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.conftest import ServerProcess, serving
 
-FAULTY = (sys.executable, "-m", "tests.live.faulty")
+FAULTY = (sys.executable, "-m", "tests.drills.replica")
 
 
 def pytest_addoption(parser):
@@ -48,7 +48,7 @@ def note(request, full) -> Note:
 
 @pytest.fixture
 def faulty():
-    """Starts servers of `tests.live.faulty`, with an ops port, and ends them."""
+    """Starts servers of `tests.drills.replica`, with an ops port, and ends them."""
     started = []
 
     def start(*flags: str, **options) -> ServerProcess:

@@ -1,4 +1,7 @@
-"""`tests.live.faulty` as another function: `FINGERPRINT` names it, and every reward is greater by `BONUS`."""
+"""`tests.live.faulty` that forgets what it scored, so that its memory can be judged, and may be another function.
+
+`FINGERPRINT` names the function, and every reward of it is greater by `BONUS`.
+"""
 
 import os
 import sys
@@ -8,11 +11,18 @@ from unittest import mock
 from tests.live import faulty
 
 
+class _Nothing(list):
+    def append(self, _: object) -> None:
+        pass
+
+
 class Replica(faulty.Faulty):
     def __init__(self) -> None:
         super().__init__()
-        self.info = replace(self.info, fingerprint=os.environ["FINGERPRINT"])
-        self._bonus = float(os.environ["BONUS"])
+        self.items = self.rasters = self.staged = self.steps = _Nothing()
+        self._bonus = float(os.environ.get("BONUS", "0"))
+        named = os.environ.get("FINGERPRINT", self.info.fingerprint)
+        self.info = replace(self.info, fingerprint=named)
 
     def score(self, step):
         return [[r + self._bonus for r in group] for group in super().score(step)]

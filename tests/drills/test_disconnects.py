@@ -27,7 +27,9 @@ PICTURES = [png(60, 60, seed) for seed in range(20)]
 async def test_random_disconnects(faulty, note, full):
     """In flight and queue back to 0; files, threads and memory as before."""
     disconnects = 10_000 if full else 1_000
-    server = faulty("--max-batch-responses", "256", "--access-log-sample", "0")
+    # What ended by RST is kept for as long as an idle connection would be.
+    flags = {"--max-batch-responses": 256, "--access-log-sample": 0, "--keep-alive-s": 2}
+    server = faulty(*(str(word) for pair in flags.items() for word in pair))
     server.tell("steps_s 0.02")
     # The first ones are for what grows once: thread pools (6 and 2 here), and the memory of a burst.
     await _storm(server.url, 300)

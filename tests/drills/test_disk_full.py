@@ -39,7 +39,7 @@ def disk(tmp_path) -> Iterator[Path]:
 @contextmanager
 def logging_to(log: Path, port: int) -> Iterator[None]:
     """A server whose stderr is that file, and whose temporary files are beside it."""
-    command = [sys.executable, "-m", "tests.live.faulty", "--port", str(port)]
+    command = [sys.executable, "-m", "tests.drills.replica", "--port", str(port)]
     env = {"TMPDIR": str(log.parent), "PATH": "/usr/bin:/bin"}
     with log.open("ab") as stderr:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, env=env)

@@ -1,7 +1,6 @@
 """A training run that pinned its reward function, while the replicas are replaced by ones with another function."""
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,13 +9,14 @@ import pytest
 
 from basereward_client import AsyncRewardClient, FingerprintChanged
 from tests.drills.balancer import Balancer, Replica, balancing
+from tests.drills.conftest import FAULTY
 from tests.drills.traffic import metric, wait_for
 from tests.live.conftest import serving
 from tests.models import reward
 
 pytestmark = pytest.mark.anyio
 
-PROGRAM = (sys.executable, "-m", "tests.drills.replica")
+
 BONUS = {"sha256:old": 0, "sha256:new": 100}  # no reward of one can be taken for the other's
 OLD, NEW = BONUS
 ROWS = 8  # of a call
@@ -56,7 +56,7 @@ def start():
 
         def one(fingerprint: str) -> Replica:
             env = {"FINGERPRINT": fingerprint, "BONUS": str(BONUS[fingerprint])}
-            server = stack.enter_context(serving("--ops-port", "0", program=PROGRAM, env=env))
+            server = stack.enter_context(serving("--ops-port", "0", program=FAULTY, env=env))
             return Replica(server.ready(), fingerprint)
 
         yield one
