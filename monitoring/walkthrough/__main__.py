@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monitoring.drill.processes import DrillFailed, free_ports
+from monitoring.drill.processes import DrillFailed
 from monitoring.drill.scaling import FACTOR
 from monitoring.walkthrough import correctness, serving
 from monitoring.walkthrough.case import Case
 from monitoring.walkthrough.page import Look, looks
-from monitoring.walkthrough.pod import Pod
+from monitoring.walkthrough.pod import Pod, ports
 from monitoring.walkthrough.watch import Watch, watching
 from monitoring.walkthrough.xid import exporter
 
@@ -105,11 +105,11 @@ def say(line: str) -> None:
 
 
 def walked_all(folder: Path, cases: Sequence[Case], whole: bool) -> list[Walked]:
-    ports = iter(free_ports(2 + 2 * sum(case.pods for case in cases)))
-    prometheus, xid = next(ports), next(ports)
+    free = iter(ports(2 + 2 * sum(case.pods for case in cases)))
+    prometheus, xid = next(free), next(free)
     pods = {
         case.name: [
-            Pod(case.name, f"reward-server-{n}", next(ports), next(ports), folder)
+            Pod(case.name, f"reward-server-{n}", next(free), next(free), folder)
             for n in range(case.pods)
         ]
         for case in cases

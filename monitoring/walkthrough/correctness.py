@@ -11,6 +11,7 @@ from monitoring.walkthrough.pod import Callers, Pod
 
 OFTEN = ("golden_interval_s=1",)
 RUN = {"X-Run": "walk"}
+SCRAPED_S = 3.0  # a few scrapes
 BIG = 250_000  # characters of a response
 
 
@@ -26,6 +27,7 @@ def not_finite(pods: list[Pod]) -> Iterator[str]:
 def drift(pods: list[Pod]) -> Iterator[str]:
     pods[0].start(settings=OFTEN)
     with Callers(pods).asking(), pods[0].kept_up(settings=OFTEN):
+        time.sleep(SCRAPED_S)
         pods[0].say("drifted")
         yield "golden scores are not reproduced any more; the server ends, and is started again"
         pods[0].said_before("golden scores are not reproduced any more: golden[0] gives 1.2")

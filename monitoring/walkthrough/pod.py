@@ -1,13 +1,15 @@
 """A pod of the walk: a place with two ports where a server is started, ended and started again, and its callers."""
 
 import itertools
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,10 @@ from monitoring.drill.processes import DrillFailed
 START_S = 90.0
 END_S = 60.0
 SETTINGS = ("drain_s=2", "max_batch_responses=8", "hang_timeout_s=10")
+
+FIRST_PORT = (
+    20_000  # below those that the kernel gives to connections: a pod's must be free for minutes
+)
 
 Body = Callable[[int], dict[str, Any]]
 
@@ -116,6 +122,18 @@ class Pod:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(END_S)
+
+
+def ports(count: int) -> list[int]:
+    """Free ones, and not to be taken by anyone's connection meanwhile."""
+    found: list[int] = []
+    for port in itertools.count(FIRST_PORT + 50 * (os.getpid() % 200)):
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError
 
 
 def groups(number: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from monitoring.walkthrough.case import Case
 from monitoring.walkthrough.pod import Callers, Pod
 
-SCRAPED_S = 3.0
+SCRAPED_S = 3.0  # a few scrapes
 
 
 def short_deadlines(pods: list[Pod]) -> Iterator[str]:
@@ -64,6 +64,7 @@ def failing_steps_mended(pods: list[Pod]) -> Iterator[str]:
 def lost_device(pods: list[Pod]) -> Iterator[str]:
     pods[0].start()
     with Callers(pods).asking(), pods[0].kept_up():
+        time.sleep(SCRAPED_S)
         pods[0].say("lost")
         yield "a step loses the device; the server ends, and is started again"
         pods[0].said_before('"message": "giving up", "reason": "the device failed')
