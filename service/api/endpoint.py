@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from service.api.parameters import check_expected, check_model, check_query, run
 from service.api.parsing import ParsedRequest
 from service.core import ModelInfo
 from service.engine import Caller, RewardEngine, Scored
+from service.errors import ServiceError
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -97,6 +99,7 @@ class Endpoint:
         self._settings = settings
 
     async def answer(self, request: Request) -> Response:
+        request.state.log = _who(request)
         stated_s = timeout_of(request)
         if self._wire.patient:
             request.state.overload_status = 503  # 4xx is for good to these clients
@@ -131,18 +134,17 @@ class Endpoint:
     ) -> Response:
         options, state = asked.parsed.options, request.state
         check_model(options.model or request.query_params.get("model"), info)
-        run = run_of(request)
         scored = await self._engine.score(
             asked.parsed.items,
             timeout_s=self._timeout_s(stated_s, options.timeout_s),
             fail=options.on_error == "fail",
-            caller=Caller(state.tenant, run, self._wire.patient),
+            caller=Caller(state.tenant, run_of(request), self._wire.patient),
             begun_at=state.begun_at,
         )
         state.timing = scored.timing
-        state.log = {"responses": scored.usage.responses, "tenant": state.tenant.name}
-        if run:
-            state.log["run"] = run
+        state.log["responses"] = scored.usage.responses
+        if failed := _failed(scored):
+            state.log["failed"] = failed
         write = partial(_json, asked, scored, Served(info, state.request_id))
         large = scored.usage.responses > LARGE_RESPONSES
         body = await asyncio.to_thread(write) if large else write()
@@ -159,6 +161,18 @@ class Endpoint:
     def _deadline(self, request: Request, stated_s: float | None) -> float:
         begun_at: float = request.state.begun_at
         return begun_at + self._timeout_s(stated_s)
+
+
+def _who(request: Request) -> dict[str, Any]:
+    """For the log line, of a request that fails too: who is to be told."""
+    run = run_of(request)
+    return {"tenant": request.state.tenant.name} | ({"run": run} if run else {})
+
+
+def _failed(scored: Scored) -> dict[str, int]:
+    """Responses of an answered request that got no reward, by code."""
+    outcomes = (outcome for group in scored.outcomes for outcome in group)
+    return dict(Counter(o.code for o in outcomes if isinstance(o, ServiceError)))
 
 
 def _json(asked: Asked, scored: Scored, served: Served) -> bytes:

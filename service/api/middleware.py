@@ -60,7 +60,8 @@ class RequestContext:
             self._metrics.inflight(-1)
             seconds = time.monotonic() - state["begun_at"]
             self._metrics.request_done(_route(scope), answer.status, code, seconds)
-            if code or random.random() < self._log_sample:  # noqa: S311 - a sample
+            failed = code or "failed" in state.get("log", {})
+            if failed or random.random() < self._log_sample:  # noqa: S311 - a sample
                 _log(scope, answer, code, seconds)
             if self._trace is not None and scope["path"] not in PROBES:
                 self._trace(_traced(scope, answer, code))

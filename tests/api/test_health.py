@@ -211,7 +211,12 @@ async def test_good_requests_are_logged_by_sample_and_bad_ones_always(caplog, sa
     async with served(access_log_sample=sample) as server:
         for _ in range(20):
             await server.still_scores()
-        await server.client.post("/score", json={"items": []})
+        await server.client.post("/score", json={"items": []}, headers={"X-Run": "r7"})
+        partly = {"items": [GOOD, {"prompt": "p"}], "on_error": "null"}
+        await server.client.post("/score", json=partly)
     said = [r for r in caplog.records if r.name == "service.access" and r.path == "/score"]
-    assert len([r for r in said if r.status == 200]) == lines
-    assert len([r for r in said if r.status == 422]) == 1
+    assert len([r for r in said if r.status == 200 and not hasattr(r, "failed")]) == lines
+    (refused,) = [r for r in said if r.status == 422]
+    assert (refused.tenant, refused.run, refused.code) == ("default", "r7", "invalid_item")
+    (partial,) = [r for r in said if hasattr(r, "failed")]
+    assert (partial.failed, partial.responses) == ({"invalid_item": 1}, 2)
