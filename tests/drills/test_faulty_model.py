@@ -75,8 +75,14 @@ async def test_device_lost(faulty, note):
     async with calling(server.url, CALLERS) as callers:
         await later(lambda: callers.tally.scored > 100)
         server.tell("lost")
-        gone_s = await later(lambda: server.process.poll() is not None)
+        gone_s = await later(lambda: _gone(server))
     assert server.wait() == 1
     told = callers.tally.outcomes["not_ready"] + callers.tally.outcomes["draining"]
     assert told >= 1
     note(ended_after_s=round(gone_s, 2), told=told, refused_connections=callers.tally.lost)
+
+
+def _gone(server) -> bool:
+    """It waits for one more scrape, so that somebody is paged."""
+    probe(server, "/metrics")
+    return server.process.poll() is not None

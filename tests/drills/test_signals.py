@@ -24,6 +24,10 @@ async def test_sigterm_in_a_burst(faulty, note, full):
     burst = 2048 if full else 512
     server: ServerProcess = faulty("--drain-s", "60", "--max-batch-responses", "64")
     server.tell("steps_s 0.05")
+    async with calling(
+        server.url, 20
+    ) as callers:  # else the held step is all that is known of time
+        await asyncio.to_thread(wait_for, lambda: callers.tally.scored > 200)
     server.tell("hold")
     items = [{"prompt": f"p{i}", "response": f"r{i}"} for i in range(burst)]
     connections = [await _send(server, item) for item in items]
