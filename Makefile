@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test test-trainers burst serve image k8s-check drill-alerts drills drills-full bench bench-full bench-gpu lock clean
+.PHONY: setup check test test-trainers burst serve image k8s-check drill-alerts walk-alerts drills drills-full bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml client/pyproject.toml constraints.txt
@@ -37,6 +37,9 @@ k8s-check:
 
 drill-alerts: setup
 	$(V)/python -m monitoring.drill
+
+walk-alerts: setup
+	$(V)/python -m monitoring.walkthrough
 
 drills: setup
 	$(V)/python -m pytest -c tests/drills/pytest.ini --rootdir . tests/drills $(DRILLS)
