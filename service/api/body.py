@@ -1,6 +1,7 @@
 """The request body: counted while it streams in, so that a refusal costs one chunk; and strict JSON."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +10,9 @@ import orjson
 from starlette.requests import Request
 
 from service.engine import Admission
-from service.errors import InvalidRequest
+from service.errors import DeadlineExceeded, InvalidRequest
 
+LEAST_S = 1.0  # for a body that is on its way when its deadline is past: what it asks for decides
 _CLOSE = {"Connection": "close"}  # the rest of the body would stand before the next request
 
 
@@ -24,40 +26,46 @@ class BodyReader:
         self._held = 0
 
     async def read(
-        self, request: Request, types: Sequence[str], patient_until: float | None = None
+        self, request: Request, types: Sequence[str], deadline: float, *, patient: bool
     ) -> bytearray:
         """
         Args:
             request: whose body it is.
             types: content types that are understood; none stated is fine too.
-            patient_until: wait so long (monotonic seconds) for room for all of it, where its length is stated:
-                nobody waits with half of it read.
+            deadline: of the request, monotonic seconds: a byte now and then does not keep it open for ever.
+            patient: wait until then for room for all of it, where its length is stated: nobody waits with half
+                of it read.
 
         Raises:
             InvalidRequest: unsupported_media_type, body_too_large or body_too_slow.
+            DeadlineExceeded: it was still coming.
             Busy: too many bytes are waiting already.
             ClientDisconnect: the caller hung up.
         """
         _check_type(request.headers.get("content-type", ""), types)
         length = _content_length(request)
         self._check_size(length)
-        if patient_until is not None:
-            await self._admission.wait_for_bytes(length, patient_until)
+        if patient:
+            await self._admission.wait_for_bytes(length, deadline)
             self._held = length
-        return await self._read(request)
+        return await self._read(request, deadline)
 
     def release(self) -> None:
         self._admission.hold_bytes(-self._held)
         self._held = 0
 
-    async def _read(self, request: Request) -> bytearray:
+    async def _read(self, request: Request, deadline: float) -> bytearray:
         body = bytearray()
         chunks = request.stream().__aiter__()
         while True:
+            left_s = max(LEAST_S, deadline - time.monotonic())
             try:
-                async with asyncio.timeout(self._idle_timeout_s):
+                async with asyncio.timeout(min(self._idle_timeout_s, left_s)):
                     chunk = await anext(chunks, None)
             except TimeoutError:
+                if left_s < self._idle_timeout_s:
+                    message = "the deadline passed while the body was still coming"
+                    raise DeadlineExceeded(message, headers=_CLOSE) from None
                 message = f"no body byte for {self._idle_timeout_s:g} s"
                 raise InvalidRequest(message, code="body_too_slow", headers=_CLOSE) from None
             if chunk is None:

@@ -113,8 +113,8 @@ class Endpoint:
         )
         with reading(reader):
             types = self._wire.content_types
-            patient_until = self._deadline(request, stated_s) if self._wire.patient else None
-            body = await reader.read(request, types, patient_until)
+            deadline = self._deadline(request, stated_s)
+            body = await reader.read(request, types, deadline, patient=self._wire.patient)
             await self._engine.turns.take(finishing=False)
             asked = await self._read(request, body, info)
             del body

@@ -152,5 +152,7 @@ class Planner:
 
     def backlog_s(self) -> float:
         """Predicted time of everything in line."""
-        work = self.queued_work
-        return self._cost.predict_s(work, math.ceil(work.tokens / self._limits.max_tokens))
+        work, limits = self.queued_work, self._limits
+        by_tokens = math.ceil(work.tokens / limits.max_tokens)
+        by_responses = math.ceil(self.queued_responses / limits.max_responses)
+        return self._cost.predict_s(work, max(by_tokens, by_responses))

@@ -93,7 +93,7 @@ def serve(chosen: Settings, model: RewardModel | None = None) -> int:
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GC_THRESHOLDS)
     malloc.keep_freed()
-    server = Server(config, lifecycle, listener, app.state.keyring, tls)
+    server = Server(config, lifecycle, listener, app.state.keyring, tls, chosen.body_timeout_s)
     host, port = listener.getsockname()[:2]
     url = f"{'https' if tls else 'http'}://{host}:{port}"
     logging.getLogger(__name__).info("listening", extra={"url": url})
@@ -130,10 +130,12 @@ class Server(uvicorn.Server):
         listener: socket.socket,
         keyring: Keyring,
         tls: Tls | None,
+        head_timeout_s: float,
     ) -> None:
         super().__init__(config)
         self._tls = tls
         self._keyring = keyring
+        self._head_timeout_s = head_timeout_s
         self._lifecycle = lifecycle
         self._listener = listener
         self._collected_at = 0  # requests
@@ -178,6 +180,7 @@ class Server(uvicorn.Server):
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(
             self._turns,
+            self._head_timeout_s,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

@@ -10,6 +10,7 @@ from functools import partial
 from service.engine.waiting import waited
 from service.errors import Busy, InvalidRequest
 
+IN_HAND = 0.8  # of the time that is left: the request has a step of its own to wait for, and a prediction may err
 LOOK_AGAIN_S = 1.0  # a predicted wait shrinks without anything being given back
 
 
@@ -138,7 +139,7 @@ class Admission:
         if self._responses + responses > limits.max_queued_responses:
             raise self._busy("too many responses are waiting")
         if (
-            self._backlog_s() > patience_s > 0
+            self._backlog_s() > IN_HAND * patience_s > 0
         ):  # a deadline that is past already is a 504, not a 429
             raise self._busy("the predicted wait passes the request's deadline")
 

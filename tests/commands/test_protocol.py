@@ -25,7 +25,9 @@ class House:
         self.turns, self.state = Turns(at_once), ServerState()
 
     def connect(self) -> tuple[Protocol, mock.Mock]:
-        protocol = Protocol(self.turns, config=self.config, server_state=self.state, app_state={})
+        protocol = Protocol(
+            self.turns, 30.0, config=self.config, server_state=self.state, app_state={}
+        )
         transport = mock.Mock(**{"is_closing.return_value": False})
         transport.get_extra_info.return_value = None
         protocol.connection_made(transport)

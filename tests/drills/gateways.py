@@ -5,6 +5,7 @@ Debian's HAProxy (2.6) and NGINX (1.22) are older than the images: what they do 
 """
 
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.drills.envoy import envoy
+from tests.drills.envoy import envoy, write_endpoints
 from tests.drills.traffic import wait_for
 from tests.live.certificates import certificate
 
@@ -26,10 +27,27 @@ NAMES = ("haproxy", "nginx", "envoy")
 class Gateway:
     """A gateway that listens; ask it with its own certificate."""
 
-    def __init__(self, port: int, cert: Path) -> None:
+    def __init__(
+        self, name: str, port: int, folder: Path, process: subprocess.Popen[bytes]
+    ) -> None:
         self.url = f"https://127.0.0.1:{port}"
-        self.folder = cert.parent
-        self.trust = ssl.create_default_context(cafile=str(cert))
+        self._name, self._folder, self._process = name, folder, process
+        self.trust = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+
+    def forget(self, replica: int, others: Sequence[int]) -> None:
+        """As the cluster tells it when a pod begins to end, before the preStop sleep is over."""
+        if self._name == "haproxy":
+            with socket.socket(socket.AF_UNIX) as admin:
+                admin.connect(str(self._folder / "admin"))
+                admin.sendall(f"set server replicas/at-{replica} state maint\n".encode())
+                assert admin.recv(1000).strip() == b""
+        elif self._name == "envoy":
+            write_endpoints(self._folder, others)
+        elif self._name == "nginx":
+            config = self._folder / "nginx.conf"
+            line = f"        server 127.0.0.1:{replica} max_fails=0;"
+            config.write_text(_put(config.read_text(), {line: ""}))
+            self._process.send_signal(signal.SIGHUP)
 
 
 @contextmanager
@@ -51,7 +69,7 @@ def gateway(name: str, replicas: Sequence[int], folder: Path, **options: bool) -
     log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    made = Gateway(port, folder / "cert.pem")
+    made = Gateway(name, port, folder, process)
     try:
         wait_for(lambda: answers(made) or process.poll() is not None)
         assert process.poll() is None, log.read_text()
@@ -63,7 +81,7 @@ def gateway(name: str, replicas: Sequence[int], folder: Path, **options: bool) -
 
 def haproxy(replicas: Sequence[int], folder: Path, port: int) -> list[str]:
     text = (COMPONENTS / "routing-haproxy" / "haproxy.cfg").read_text()
-    servers = "\n".join(f"  server replica-{i} 127.0.0.1:{p}" for i, p in enumerate(replicas))
+    servers = "\n".join(f"  server at-{p} 127.0.0.1:{p}" for p in replicas)
     begin, end = text.index("resolvers cluster"), text.index("frontend https")
     text = _put(text[:begin] + text[end:], {
         "hash-key addr-port ": "",  # from 2.9; without it the place on the ring is the server's number

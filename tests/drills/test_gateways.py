@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.drills.envoy import write_endpoints
 from tests.drills.gateways import NAMES, Gateway, gateway
 from tests.drills.traffic import Callers, metric, wait_for
 from tests.models import reward
@@ -102,14 +101,14 @@ async def test_one_large_group_is_spread(replicas, note, tmp_path):
 async def test_a_replica_goes(replicas, note, tmp_path, name):
     """SIGTERM to one of three under load: every request is answered with its reward, or told to come again.
 
-    In a cluster the preStop sleep lets gateways forget the pod before that. HAProxy and NGINX are not even told here:
-    they notice. Envoy is, since its policy has no checks of its own.
+    In a cluster the preStop sleep lets gateways forget the pod before that.
     """
     with gateway(name, [port_of(r) for r in replicas], tmp_path / "g") as made:
         callers, until = Callers(made.url, verify=made.trust), asyncio.Event()
         loop = asyncio.ensure_future(callers.closed_loop(30, until))
         await asyncio.to_thread(wait_for, lambda: callers.tally.scored > 200)
-        write_endpoints(made.folder, [port_of(r) for r in replicas[1:]])
+        leaves, *stay = map(port_of, replicas)
+        made.forget(leaves, stay)
         await asyncio.sleep(1)
         replicas[0].term()
         assert await asyncio.to_thread(replicas[0].wait) == 0

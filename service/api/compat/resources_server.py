@@ -35,7 +35,8 @@ def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
         """Statistics of the rewards of a NeMo-Gym collection, by task and of all."""
         limits = settings.max_body_bytes, settings.body_timeout_s
         with reading(BodyReader(engine.admission, *limits)) as reader:
-            body = await reader.read(request, JSON_TYPES)
+            deadline = request.state.begun_at + settings.timeout_s
+            body = await reader.read(request, JSON_TYPES, deadline, patient=False)
             return JSONResponse(await asyncio.to_thread(aggregated, body))
 
     return router
