@@ -27,7 +27,7 @@ class Tally:
 
     outcomes: Counter[str] = field(
         default_factory=Counter
-    )  # "200", an error code, or an exception's name
+    )  # "200", an error code, a gateway's http_502, or an exception's name
     latencies_s: list[float] = field(default_factory=list)  # of those answered with rewards
     messages: Counter[str] = field(default_factory=Counter)  # of refusals
     told_when: int = 0  # refusals that say when to come again
@@ -71,11 +71,14 @@ class Callers:
             assert answer.json()["reward"] == reward(**item)
             self.tally.outcomes["200"] += 1
             self.tally.latencies_s.append(time.monotonic() - begun)
-        else:
-            error = answer.json()["error"]
-            self.tally.outcomes[error["code"]] += 1
-            self.tally.messages[error["message"]] += 1
-            self.tally.told_when += "retry-after" in answer.headers
+            return
+        if "json" not in answer.headers.get("content-type", ""):  # a gateway's own page
+            self.tally.outcomes[f"http_{answer.status}"] += 1
+            return
+        error = answer.json()["error"]
+        self.tally.outcomes[error["code"]] += 1
+        self.tally.messages[error["message"]] += 1
+        self.tally.told_when += "retry-after" in answer.headers
 
     async def closed_loop(
         self, callers: int, until: asyncio.Event, headers: dict[str, str] | None = None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -53,7 +54,11 @@ async def answer(reader: asyncio.StreamReader) -> Answer:
 
 
 class Connections:
-    """As many as are needed at once; one that is free, and not closed by the other side, is used again."""
+    """As many as are needed at once; one that is free, and not closed by the other side, is used again.
+
+    Over TLS, which is a gateway's, a request goes out again where a used connection ends without a byte of the answer,
+    as with every client of HTTP: gateways close idle connections at any moment. The server itself is allowed none.
+    """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         self._port = port_of(url)
@@ -67,10 +72,15 @@ class Connections:
         Raises:
             OSError, EOFError: there was no answer.
         """
-        streams = await self._free()
+        used, streams = await self._free()
         try:
             streams[1].write(request(path, body, headers))
             got = await answer(streams[0])
+        except (ConnectionResetError, asyncio.IncompleteReadError) as error:
+            streams[1].transport.abort()
+            if self._tls and used and not getattr(error, "partial", b""):
+                return await self.post(path, body, headers)
+            raise
         except BaseException:
             streams[1].transport.abort()
             raise
@@ -80,18 +90,25 @@ class Connections:
             self._idle.append(streams)
         return got
 
-    async def _free(self) -> Streams:
+    async def _free(self) -> tuple[bool, Streams]:
         while self._idle:
             reader, writer = self._idle.pop()
-            if not reader.at_eof() and reader.exception() is None:
-                return reader, writer
+            if not reader.at_eof() and reader.exception() is None and not _readable(writer):
+                return True, (reader, writer)
             writer.close()
-        return await connect(self._port, self._tls)
+        return False, await connect(self._port, self._tls)
 
     def close(self) -> None:
         for _, writer in self._idle:
             writer.close()
         self._idle.clear()
+
+
+def _readable(writer: asyncio.StreamWriter) -> bool:
+    """Of an idle connection: its end has come, and the event loop has not seen it yet."""
+    look = select.poll()
+    look.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(look.poll(0))
 
 
 async def connect(port: int, tls: ssl.SSLContext | None = None) -> Streams:
