@@ -67,7 +67,7 @@ async def test_a_wait_past_the_deadline_is_refused_with_when_to_come_back():
         async with holding(admission(backlog_s=40.0), 1, seconds=30.0):
             pass
     assert caught.value.headers == {"Retry-After": "20"}
-    async with holding(admission(backlog_s=40.0), 1, seconds=50.0):
+    async with holding(admission(backlog_s=40.0), 1, seconds=51.0):
         pass
 
 
