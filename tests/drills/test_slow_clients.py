@@ -18,6 +18,7 @@ BODY_TIMEOUT_S = 2.0
 DEADLINE_S = 5.0
 HEAD = b"POST /score HTTP/1.1\r\nHost: drill\r\n"
 RESPONSES = [f"It is {i}." for i in range(4000)]
+UNENDED = pytest.mark.xfail(strict=True, reason="past its deadline each byte buys a second more")
 
 # What is sent at once, what then follows byte by byte, and the seconds between two bytes.
 KINDS = {
@@ -27,7 +28,7 @@ KINDS = {
     "slow_body": (
         request("/score", b" " * 1000, {"X-Request-Timeout-S": str(DEADLINE_S)})[:-1000],
         b" " * 1000,
-        0.5 * BODY_TIMEOUT_S,
+        0.25 * BODY_TIMEOUT_S,
     ),
 }
 
@@ -49,7 +50,7 @@ def server(faulty):
         "says_nothing",
         "slow_head",
         "slower_body",
-        "slow_body",
+        pytest.param("slow_body", marks=UNENDED),
     ],
 )
 async def test_slow_senders(server, note, full, kind):
