@@ -53,7 +53,7 @@ class Soak:
 @pytest.mark.parametrize("demo", [CACHES], indirect=True)
 async def test_soak(demo, note, full):
     """RSS within 5 %, threads and files as many, in the last quarter as in the second."""
-    seconds, rate, every_s = (3600, 2, 10) if full else (20, 25, 0.5)
+    seconds, rate, every_s = (3600, 2, 10) if full else (20, 12, 0.5)
     soak = Soak(demo.url)
     await soak.begin()
     traffic = asyncio.ensure_future(paced(rate, seconds, soak.ask))
