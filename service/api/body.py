@@ -57,8 +57,9 @@ class BodyReader:
     async def _read(self, request: Request, deadline: float) -> bytearray:
         body = bytearray()
         chunks = request.stream().__aiter__()
+        until = max(deadline, time.monotonic() + LEAST_S)
         while True:
-            left_s = max(LEAST_S, deadline - time.monotonic())
+            left_s = max(0.0, until - time.monotonic())
             try:
                 async with asyncio.timeout(min(self._idle_timeout_s, left_s)):
                     chunk = await anext(chunks, None)

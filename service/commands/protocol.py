@@ -24,6 +24,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_whole()
+        self._unset_keepalive_if_required()  # uvicorn's own stays after an RST, and with it all of the connection
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:

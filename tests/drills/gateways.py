@@ -4,7 +4,6 @@ What depends on a cluster (DNS, ports, certificates) is replaced line by line, a
 Debian's HAProxy (2.6) and NGINX (1.22) are older than the images: what they do not know yet is left out alike.
 """
 
-import shutil
 import signal
 import socket
 import ssl
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.drills.debian import installed
 from tests.drills.envoy import envoy, write_endpoints
 from tests.drills.traffic import wait_for
 from tests.live.certificates import certificate
@@ -84,6 +84,7 @@ def haproxy(replicas: Sequence[int], folder: Path, port: int) -> list[str]:
     servers = "\n".join(f"  server at-{p} 127.0.0.1:{p}" for p in replicas)
     begin, end = text.index("resolvers cluster"), text.index("frontend https")
     text = _put(text[:begin] + text[end:], {
+        "  hard-stop-after": f"  stats socket {folder}/admin level admin\n  hard-stop-after",
         "hash-key addr-port ": "",  # from 2.9; without it the place on the ring is the server's number
         " init-addr none resolvers cluster resolve-prefer ipv4": "",
         "  server-template replica 32 _http._tcp.reward-server-pods.reward.svc.cluster.local": servers,
@@ -92,7 +93,7 @@ def haproxy(replicas: Sequence[int], folder: Path, port: int) -> list[str]:
         "bind :8404": f"bind 127.0.0.1:{free_port()}",
     })  # fmt: skip
     (folder / "haproxy.cfg").write_text(text)
-    return [_debian("haproxy"), "-W", "-f", str(folder / "haproxy.cfg")]
+    return [installed("haproxy"), "-W", "-f", str(folder / "haproxy.cfg")]
 
 
 def nginx(replicas: Sequence[int], folder: Path, port: int) -> list[str]:
@@ -113,7 +114,7 @@ def nginx(replicas: Sequence[int], folder: Path, port: int) -> list[str]:
         "error_log /dev/stderr warn;": "error_log stderr warn;\nuser root;",
     })  # fmt: skip
     (folder / "nginx.conf").write_text(text)
-    command = [_debian("nginx", "nginx-light"), "-e", "stderr", "-p", str(folder)]
+    command = [installed("nginx", "nginx-light"), "-e", "stderr", "-p", str(folder)]
     return [*command, "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
 
 
@@ -134,11 +135,3 @@ def _put(text: str, instead: dict[str, str]) -> str:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the configuration"
         text = text.replace(old, new)
     return text
-
-
-def _debian(program: str, package: str | None = None) -> str:
-    if shutil.which(program) is None:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package or program]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
-    return str(shutil.which(program))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.drills.debian import installed
 from tests.drills.traffic import calling, metric, probe, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -25,11 +26,10 @@ def clock(tmp_path) -> Path:
 
 @pytest.fixture
 def server(faulty, clock):
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not libraries:
-        pytest.fail("this drill needs libfaketime (Debian: apt-get install faketime)")
+    installed("faketime")
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     fake = {
-        "LD_PRELOAD": str(libraries[0]),
+        "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_NO_CACHE": "1",

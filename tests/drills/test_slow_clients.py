@@ -18,8 +18,6 @@ BODY_TIMEOUT_S = 2.0
 DEADLINE_S = 5.0
 HEAD = b"POST /score HTTP/1.1\r\nHost: drill\r\n"
 RESPONSES = [f"It is {i}." for i in range(4000)]
-UNENDED = pytest.mark.xfail(strict=True, reason="past its deadline each byte buys a second more")
-
 # What is sent at once, what then follows byte by byte, and the seconds between two bytes.
 KINDS = {
     "says_nothing": (b"", b"", 1.0),
@@ -52,7 +50,7 @@ def server(faulty):
         "says_nothing",
         "slow_head",
         "slower_body",
-        pytest.param("slow_body", marks=UNENDED),
+        "slow_body",
     ],
 )
 async def test_slow_senders(server, note, full, kind):
