@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STOP_S = 30.0
 _PEAK_RESET = "5"  # proc(5): clear_refs
+
+
+def unwind_on_sigterm() -> None:
+    """Make SIGTERM an exit that runs every `finally`: a child, often stopped, must not outlive its benchmark."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 class Child:

@@ -1,4 +1,4 @@
-"""What one replica gives by step budget: rewards/s of a burst, and latencies of the same traffic at 70 % of that.
+"""What one replica gives by step budget: rewards/s of a burst, and latencies of a steady minute at 70 % of that.
 
 `python -m benchmarks.sizing [--checkpoint DIR] [--budgets 2048 4096 …] [--traffic A8 B C]`: the table of
 docs/operations.md, for the checkpoint and the machine it runs on. Replicas = rewards/s wanted / (rewards/s here * 0.7).
@@ -7,7 +7,7 @@ docs/operations.md, for the checkpoint and the machine it runs on. Replicas = re
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from benchmarks import checkpoints
 from benchmarks.outcome import Outcome
+from benchmarks.processes import unwind_on_sigterm
 from benchmarks.systems import Served, System
 from benchmarks.traffic import Spec, generate
 
+STEADY_S = 60.0  # of calls that arrive at random
 LOAD = 0.7  # of the burst's rate: where waiting begins to show, and room is left for a burst
 TRAFFIC = {
     "A8": Spec("A", 8, group=8, image_tokens=256, seed=41),
@@ -48,7 +50,7 @@ class Row:
         )
 
 
-def measured(folder: Path, budget: int, traffic: Sequence[str], repetitions: int) -> list[Row]:
+def measured(folder: Path, budget: int, traffic: Sequence[str], repetitions: int) -> Iterator[Row]:
     def command(checkpoint: Path, port: int) -> list[str]:
         serve = [sys.executable, "-m", "service", "serve", "--checkpoint", str(checkpoint)]
         return [*serve, "--port", str(port), "--max-batch-tokens", str(budget), *FRESH]
@@ -58,7 +60,8 @@ def measured(folder: Path, budget: int, traffic: Sequence[str], repetitions: int
     try:
         served.wait()
         served.burst(WARM_UP, generate(WARM_UP, folder))
-        return [_row(served, folder, budget, name, repetitions) for name in traffic]
+        for name in traffic:
+            yield _row(served, folder, budget, name, repetitions)
     finally:
         served.close()
 
@@ -68,8 +71,9 @@ def _row(served: Served, folder: Path, budget: int, name: str, repetitions: int)
     calls = generate(spec, folder)
     bursts = [served.burst(spec, calls) for _ in range(repetitions)]
     rate = statistics.median(burst.rewards_per_s for burst in bursts)
-    calls_per_s = rate * len(calls) / len(bursts[0].rewards)
-    return Row(name, budget, bursts, served.poisson(calls, LOAD * calls_per_s, spec.seed))
+    calls_per_s = LOAD * rate * len(calls) / len(bursts[0].rewards)
+    steady = generate(spec.sized(round(calls_per_s * STEADY_S), spec.seed + 1), folder)
+    return Row(name, budget, bursts, served.poisson(steady, calls_per_s, spec.seed))
 
 
 def main() -> None:
@@ -77,8 +81,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="default: the 50M model of the benchmarks")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--traffic", nargs="+", choices=TRAFFIC, default=list(TRAFFIC))
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=3, help="bursts; the median is said")
     arguments = parser.parse_args()
+    unwind_on_sigterm()
     folder = arguments.checkpoint or checkpoints.ensure("50m")
     say(
         "| traffic | budget, tokens | rewards/s | computed tokens/s | p50, s | p99, s | peak RSS, MiB |"

@@ -7,6 +7,7 @@ import queue
 import sys
 import time
 from logging.handlers import QueueHandler, QueueListener
+from typing import TextIO
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
@@ -42,9 +43,32 @@ class Hand(QueueHandler):
         return record  # as it is: it stays in the process
 
 
+class Writer(logging.StreamHandler[TextIO]):
+    """Counts what it could not write, to a full disk say, and tells of it when writing works again."""
+
+    unwritten = 0  # lines, since one that could be written
+
+    def emit(self, record: logging.LogRecord) -> None:
+        before = self.unwritten
+        super().emit(record)
+        if 0 < before == self.unwritten:
+            self.unwritten = 0
+            super().emit(_told_late(before))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
+        # Not logging's own: it writes its complaint, and the line's code, to the same full disk.
+        self.unwritten += 1
+
+
+def _told_late(lines: int) -> logging.LogRecord:
+    told = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"}
+    told |= {"msg": "lines could not be written when they came", "unwritten_lines": lines}
+    return logging.makeLogRecord(told)
+
+
 def configure(level: str) -> None:
     """Send every logger, uvicorn's too, through one handler, written by a thread of its own."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Writer(sys.stderr)
     handler.setFormatter(JsonFormatter())
     lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = QueueListener(lines, handler)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.engine import Tenant
 from service.errors import StartError, Unauthorized
+from service.files import Watched
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="basereward", Basic realm="basereward"'}
@@ -45,15 +46,13 @@ class Keyring:
         """
         self._api_key, self._path = api_key, path
         self._open_tenant = Tenant()
-        self._stamp = self._changed_at()
+        self._file = Watched(*filter(None, [path]))
         self._tenants = self._read({})
 
     def renew(self) -> str | None:
         """Read the file again if it changed; what is wrong with it, if anything: then the old keys stay."""
-        stamp = self._changed_at()
-        if stamp == self._stamp:
+        if not self._file.changed():
             return None
-        self._stamp = stamp
         known = {tenant.name: tenant for tenant in self._tenants.values()}
         try:
             self._tenants = self._read(known)
@@ -95,12 +94,6 @@ class Keyring:
             tenants[entry.name].weight = entry.weight
             tenants[entry.name].max_queued_responses = entry.max_queued_responses
         return dict.fromkeys(own, self._open_tenant) | {key: tenants[e.name] for key, e in keys}
-
-    def _changed_at(self) -> int:
-        try:
-            return self._path.stat().st_mtime_ns if self._path else 0
-        except OSError:
-            return 0
 
 
 def _read_file(path: Path) -> KeyFile:

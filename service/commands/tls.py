@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from service.errors import StartError
+from service.files import Watched
 
 
 class Tls:
@@ -17,27 +18,22 @@ class Tls:
         self._cert, self._key = cert, key
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._version = self._stamp()
+        self._files = Watched(cert, key)
         problem = self._load()
         if problem is not None:
             raise StartError(problem)
 
     def renew(self) -> str | None:
         """Read the files again if they changed, as cert-manager changes them; what is wrong with them, if anything."""
-        stamp = self._stamp()
-        if stamp == self._version:
-            return None
-        self._version = stamp
-        return self._load()
+        return self._load() if self._files.changed() else None
 
     def _load(self) -> str | None:
         try:
-            self.context.load_cert_chain(self._cert, self._key)
+            # First into a context that nobody uses: a certificate without its key costs a context the key it has.
+            for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
+                context.load_cert_chain(self._cert, self._key)
         except ssl.SSLError as error:
             return f"tls_cert_file and tls_key_file: not a certificate and its key ({error.reason or 'unreadable'})"
         except OSError as error:
             return f"tls_cert_file and tls_key_file: {error.strerror or 'unreadable'}"
         return None
-
-    def _stamp(self) -> tuple[int, ...]:
-        return tuple(path.stat().st_mtime_ns for path in (self._cert, self._key) if path.exists())

@@ -32,9 +32,8 @@ class RewardEngine:
     ) -> None:
         self.health = Health(health)
         self.admission = Admission(limits, self._backlog_s)
-        self.on_lost: Callable[[], None] = lambda: (
-            None
-        )  # the device; called from the model's thread
+        # The device; called from the model's thread.
+        self.on_lost: Callable[[], None] = lambda: None
         self._planner = planner
         self._preparer = preparer
         self.turns = preparer.turns

@@ -66,7 +66,6 @@ class GoldenWatch:
             await self.check(model, self._engine.check)
         except (GoldenMismatch, DeviceLost):
             raise
-        except (
-            Exception
-        ):  # it fails as its steps do; who waits for them has been told, and the next check comes
+        except Exception:
+            # It fails as the steps do, whose callers have been told; the next check comes.
             log.exception("the golden scores could not be checked")
