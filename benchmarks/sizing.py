@@ -25,7 +25,7 @@ TRAFFIC = {
     "A8": Spec("A", 8, group=8, image_tokens=256, seed=41),
     "A16": Spec("A", 4, group=16, image_tokens=1024, seed=42),
     "B": Spec("B", 64, image_tokens=256, seed=43),
-    "C": Spec("C", 256, seed=44),
+    "C": Spec("C", 256, median_tokens=24, seed=44),
 }
 WARM_UP = Spec("A", 2, group=2, image_tokens=64, seed=45)
 # What is kept from one burst must not answer the next.

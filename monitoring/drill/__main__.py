@@ -18,6 +18,7 @@ from monitoring.drill.stack import Ports, Watched, stack, write_configuration
 from monitoring.drill.webhook import Inbox, receiving
 from monitoring.tools import ToolMissing
 
+SETTINGS = ("drain_s=2", "max_batch_responses=8", "hang_timeout_s=20")  # seen within the drill
 QUIET_S = 5.0  # of good work before the first fault, with no alert
 WITHIN_S = 60.0  # an alert, or its end
 COLUMNS = ("fault", "pending", "firing", "told firing", "mended", "told resolved")
@@ -54,9 +55,9 @@ class Drill:
     def run(self) -> None:
         with load(f"http://127.0.0.1:{self._ports.server}"):
             self._be_quiet()
-            self._mood("nan", "the model gives a NaN", "NonFiniteReward")
-            self._mood("held", "a step never ends", "QueueStalled", "NoPodReady")
-            self._mood("broken", "every step fails", "FailedSteps")
+            self._tell("nan", "the model gives a NaN", "NonFiniteReward")
+            self._tell("held", "a step never ends", "QueueStalled", "NoPodReady")
+            self._tell("broken", "every step fails", "FailedSteps")
             self._hurt(self.server.kill, self._restart, "the process is killed", "TargetDown")
             for course in self.courses:
                 self._follow_end(course)
@@ -69,8 +70,8 @@ class Drill:
         return {told.alert for told in self._inbox.told} - {c.alert for c in self.courses}
 
     def _start(self) -> Process:
-        ports = ["--port", str(self._ports.server), "--ops-port", str(self._ports.ops)]
-        command = [sys.executable, "-m", "monitoring.drill.server", *ports]
+        ports = f"port={self._ports.server}", f"ops_port={self._ports.ops}"
+        command = [sys.executable, "-m", "monitoring.faulty.server", *ports, *SETTINGS]
         return Process("server", command, self._folder)
 
     def _restart(self) -> None:
@@ -86,8 +87,8 @@ class Drill:
         if self._watched.seen:
             raise DrillFailed(f"alerts before any fault: {self._watched.seen}")
 
-    def _mood(self, mood: str, what: str, *alerts: str) -> None:
-        self._hurt(lambda: self.server.say(mood), lambda: self.server.say("well"), what, *alerts)
+    def _tell(self, word: str, what: str, *alerts: str) -> None:
+        self._hurt(lambda: self.server.say(word), lambda: self.server.say("well"), what, *alerts)
 
     def _hurt(
         self, hurt: Callable[[], None], mend: Callable[[], None], what: str, *alerts: str

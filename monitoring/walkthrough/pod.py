@@ -41,7 +41,7 @@ class Pod:
 
     def start(self, *flags: str, settings: Sequence[str] = (), ready: bool = True) -> None:
         ports = (f"port={self.port}", f"ops_port={self.ops}")
-        command = [sys.executable, "-m", "monitoring.walkthrough.server", *flags]
+        command = [sys.executable, "-m", "monitoring.faulty.server", *flags]
         self.logs.append(self.folder / f"{self.namespace}-{self.name}-{len(self.logs)}.log")
         with self.logs[-1].open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603

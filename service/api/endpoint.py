@@ -107,13 +107,13 @@ class Endpoint:
         info = self._engine.model.info  # not ready, or draining: refused before the body is read
         check_query(request, self._wire.parameters)
         check_expected(request, info)
-        settings = self._settings
-        reader = BodyReader(
-            self._engine.admission, settings.max_body_bytes, settings.body_timeout_s
-        )
+        settings, admission = self._settings, self._engine.admission
+        deadline = self._deadline(request, stated_s)
+        if not self._wire.patient:
+            admission.foresee(deadline)
+        reader = BodyReader(admission, settings.max_body_bytes, settings.body_timeout_s)
         with reading(reader):
             types = self._wire.content_types
-            deadline = self._deadline(request, stated_s)
             body = await reader.read(request, types, deadline, patient=self._wire.patient)
             await self._engine.turns.take(finishing=False)
             asked = await self._read(request, body, info)

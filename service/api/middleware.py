@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -151,7 +152,7 @@ def _traced(scope: Scope, answer: _Answer, code: str | None) -> Traced:
     }
     if code:
         attributes["error.type"] = code
-    attributes |= {f"basereward.{k}": v for k, v in state.get("log", {}).items()}
+    attributes |= {f"basereward.{k}": v for k, v in _flat(state.get("log", {}))}
     wanted = ("traceparent", "tracestate")
     headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
     return Traced(
@@ -161,6 +162,15 @@ def _traced(scope: Scope, answer: _Answer, code: str | None) -> Traced:
         {k: headers[k] for k in wanted if k in headers},
         answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
     )
+
+
+def _flat(told: Mapping[str, Any]) -> Iterator[tuple[str, str | int | float]]:
+    """An attribute is a plain value: what is told by code becomes one of each code."""
+    for name, value in told.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{code}", count) for code, count in value.items())
+        else:
+            yield name, value
 
 
 def _stages(begun: float, parsed_at: float | None, timing: Timing | None, now: float) -> list[Span]:

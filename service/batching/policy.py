@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 # passes, if it comes in time, and nobody is slowed down by much more than a share of five.
 PATIENCE = 4.0
 HESITATION = 0.1  # of the step in hand
+OWN_SHARE = 0.5  # of the budget, for the responses to a context, however long it is
 DOUBT = 0.05  # of a predicted time: a step may well end so much sooner
 
 
@@ -103,6 +104,7 @@ def take_step(
     (deficit round robin, its rounds made as short as one group). When the next in turn does not fit,
     it is passed over this time and the room is filled with smaller groups, the largest first. The
     first group always goes, in as many of its responses as fit and at least one: so the line moves.
+    Half of the budget is theirs, however long their context is.
 
     Returns:
         What of which groups to take, and what each share has been served by then.
@@ -167,16 +169,22 @@ class _Choice(Generic[K, U]):
 
     def _portion(self, unit: U) -> tuple[int, int]:
         """How many of its responses may go, and what they cost."""
-        if unit.tokens <= self._room and unit.responses <= self._places:
+        room = self._room if self.parts else self._room_of_first(unit)
+        if unit.tokens <= room and unit.responses <= self._places:
             return unit.responses, unit.tokens
         if self.parts and not self._may_split(unit):
             return 0, 0
         count, tokens = 0, unit.prefix
         for own in itertools.islice(unit.own(), max(0, self._places)):
-            if tokens + own > self._room and (count or self.parts):
+            if tokens + own > room and (count or self.parts):
                 break
             count, tokens = count + 1, tokens + own
         return count, tokens
+
+    def _room_of_first(self, unit: U) -> int:
+        """More than the budget where the context alone takes most of it: else each response would compute it anew."""
+        budget = self._limits.max_tokens
+        return max(budget, unit.prefix + int(OWN_SHARE * budget))
 
     def _may_split(self, unit: U) -> bool:
         """Every part computes the context again: only a group too big for any step is cut for it."""

@@ -96,6 +96,16 @@ class Admission:
         finally:
             self._count(-responses, tenant)
 
+    def foresee(self, deadline: float) -> None:
+        """Refuse what would come too late whatever it asks for: before its body is read, it costs least.
+
+        Raises:
+            Busy: overloaded.
+        """
+        # A deadline that is past already is a 504, not a 429.
+        if self._backlog_s() > IN_HAND * (deadline - time.monotonic()) > 0:
+            raise self._busy("the predicted wait passes the request's deadline")
+
     def close(self) -> None:
         """Whoever waits for room is told that the server is going."""
         self._closed = True
@@ -126,10 +136,11 @@ class Admission:
                         raise
 
     def _take(self, responses: int, deadline: float, tenant: Tenant) -> None:
-        self._check(responses, deadline - time.monotonic(), tenant)
+        self._check(responses, tenant)
+        self.foresee(deadline)
         self._count(responses, tenant)
 
-    def _check(self, responses: int, patience_s: float, tenant: Tenant) -> None:
+    def _check(self, responses: int, tenant: Tenant) -> None:
         limits, quota = self._limits, tenant.max_queued_responses
         if responses > limits.max_responses:
             message = f"{responses} responses exceed {limits.max_responses} a request"
@@ -138,10 +149,6 @@ class Admission:
             raise self._busy(f"this key may have {quota} responses waiting", "quota_exceeded")
         if self._responses + responses > limits.max_queued_responses:
             raise self._busy("too many responses are waiting")
-        if (
-            self._backlog_s() > IN_HAND * patience_s > 0
-        ):  # a deadline that is past already is a 504, not a 429
-            raise self._busy("the predicted wait passes the request's deadline")
 
     def _count(self, responses: int, tenant: Tenant) -> None:
         self._responses += responses

@@ -30,11 +30,13 @@ def check_golden(model: RewardModel, checkpoint: Checkpoint) -> float:
     """Reproduce every golden score; with none, run one forward pass as the warm-up: the largest difference.
 
     Raises:
-        GoldenMismatch: names the worst of them.
+        GoldenMismatch: names the worst of them; or the warm-up gives no finite number.
     """
     golden = checkpoint.manifest.golden
     if not golden:
-        _score_one(model, "warm-up", "warm-up", Raster(56, 56, bytes(3 * 56 * 56)))
+        reward = _score_one(model, "warm-up", "warm-up", Raster(56, 56, bytes(3 * 56 * 56)))
+        if not math.isfinite(reward):
+            raise GoldenMismatch(f"there are none, and the warm-up gives {reward}", math.nan)
         return 0.0
     worst = max(score_golden(model, golden, checkpoint.folder), key=_badness)
     if not worst.difference <= model.info.tolerance:  # NaN is a mismatch too

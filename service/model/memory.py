@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+LARGEST_STEP = 1.5  # budgets: one that a context takes, and half of one for its responses
+
 
 @dataclass(frozen=True, slots=True)
 class CacheSizes:

@@ -27,7 +27,7 @@ from service.model.checkpoint import Checkpoint
 from service.model.encoding import Encoder
 from service.model.golden import check_golden
 from service.model.kernels import speed_up
-from service.model.memory import MemoryPlan
+from service.model.memory import LARGEST_STEP, MemoryPlan
 from service.model.packed import PackedPass, activation_bytes
 from service.model.pixels import patchify, read_shape
 from service.model.steps import Steps
@@ -68,7 +68,7 @@ class BaseRewardModel:
         self._backbone, self._head = weights.backbone, weights.head
         check_attention(weights.backbone.config.text_config, manifest.max_tokens)
         step_tokens = plan.step_tokens or devices.step_tokens(self._device)
-        step_bytes = step_tokens * activation_bytes(weights.backbone)
+        step_bytes = int(LARGEST_STEP * step_tokens * activation_bytes(weights.backbone))
         room = devices.room_for_caches(plan.fraction, step_bytes, self._device)
         speed_up(weights.backbone, self._device)
         banks = make_banks(plan.caches.within(room))

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from service.app import create_app
+from service.engine import Admission, AdmissionLimits
 from service.errors import GoldenMismatch
 from service.settings import Settings
 from tests.api.serving import GOOD, error_of, response_staged, served, step_entered
@@ -54,6 +55,25 @@ async def test_too_many_waiting_responses_is_overloaded(status):
         assert answer.json()["reward"] == reward("p", response)
     assert set(waiting.answers) == {"a", "b"}
     assert not {"x", "y", "z"} & set(model.seen[:2])
+
+
+async def test_what_would_come_too_late_is_refused_before_its_body_is_read():
+    read = []
+
+    async def body():
+        read.append(True)
+        yield b"{}"
+
+    async with served() as server:
+        server.app.state.engine.admission = Admission(
+            AdmissionLimits(10, 10, 1000), lambda: 90.0
+        )  # predicted seconds
+        answer = await server.client.post(
+            "/score", content=body(), headers={"X-Request-Timeout-S": "60"}
+        )
+    error_of(answer, 429, "overloaded")
+    assert answer.headers["retry-after"] == "45"
+    assert read == []
 
 
 async def test_too_many_waiting_bytes_is_overloaded():

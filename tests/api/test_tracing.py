@@ -99,12 +99,15 @@ async def test_a_refused_request_goes_as_far_as_it_came_and_ours_are_errors():
         async with served(model, otlp_endpoint=url) as server:
             await server.client.post("/score", content=b"{")
             await server.client.post("/score", json=GOOD | {"response": "bad"})
+            answered = GOOD | {"response": "bad", "on_error": "null"}
+            assert (await server.client.post("/score", json=answered)).status_code == 200
             await server.client.get("/readyz")
-    (malformed, failed) = [span for span in spans if span.name == "POST /score"]
+    (malformed, failed, partly) = [span for span in spans if span.name == "POST /score"]
     assert values(malformed)["error.type"] == "malformed_json"
     assert malformed.status.code == 0
     assert values(failed)["error.type"] == "model_failure"
     assert failed.status.code == 2
+    assert values(partly)["basereward.failed.model_failure"] == 1
     assert not [span for span in spans if "readyz" in span.name]
 
 

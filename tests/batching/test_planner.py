@@ -127,7 +127,7 @@ def test_choosing_never_looks_at_the_whole_line():
     line, placed = Planner(BatchLimits(100, 8, max_passed=4)), []
     line._line._predict_s = lambda work: placed.append(work) or 0.0
     for _ in range(5000):
-        line.submit([job(Caller(), 75, prefix=60, key=b"same")])
+        line.submit([job(Caller(), 65, prefix=40, key=b"same")])
     placed.clear()
     assert len(line.take(0.0).jobs) == 2  # and there is room for something smaller
     assert len(placed) <= 8 + 4

@@ -98,6 +98,18 @@ TABLE = {
         [Share(single(30), (0, [20, 20, 20, 20]))],
         [(0, 0, 1), (0, 1, 3)],
     ),
+    "half of a step is for the responses, however much of it their context takes": (
+        [Share((90, [10] * 9), single(10))],
+        [(0, 0, 5)],
+    ),
+    "or however much longer than a step it is": (
+        [Share((300, [20] * 4))],
+        [(0, 0, 2)],
+    ),
+    "but one who comes second has the room that is left": (
+        [Share(single(20), (90, [10] * 9))],
+        [(0, 0, 1)],
+    ),
     "a response over the budget runs alone": (
         [Share(single(500), single(10))],
         [(0, 0, 1)],
@@ -156,7 +168,8 @@ def test_limits_hold_and_the_line_moves(line):
     responses = sum(part.responses for part in parts)
     tokens = sum(part.unit.prefix + sum(part.unit.owns[: part.responses]) for part in parts)
     assert responses <= LIMITS.max_responses
-    assert tokens <= LIMITS.max_tokens or responses == 1
+    most = max((parts[0].unit.prefix if parts else 0) + LIMITS.max_tokens // 2, LIMITS.max_tokens)
+    assert tokens <= most or responses == 1
 
 
 @given(line=lines)
@@ -164,7 +177,10 @@ def test_a_group_is_cut_only_where_it_must_be(line):
     parts, _ = take_step({s: share.queue() for s, share in enumerate(shares_of(line))}, LIMITS)
     for part in parts:
         unit = part.unit
-        fits = unit.tokens <= LIMITS.max_tokens and unit.responses <= LIMITS.max_responses
+        room = LIMITS.max_tokens
+        if part is parts[0]:
+            room = max(room, unit.prefix + LIMITS.max_tokens // 2)
+        fits = unit.tokens <= room and unit.responses <= LIMITS.max_responses
         assert part.responses == unit.responses or not fits or unit.prefix == 0
 
 

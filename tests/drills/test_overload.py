@@ -51,7 +51,10 @@ async def test_ten_times_overload(faulty, note, full):
         afterwards_ms=after,
     )
     _judge(tally, capacity * seconds)
-    assert second_half / first_half < (1.2 if full else 1.3)
+    # A short run is one in which each hiccup of a shared machine counts.
+    assert tally.outcomes["deadline_exceeded"] < (0.02 if full else 0.05) * tally.scored
+    assert tally.quantile_ms(0.99) < (1000 if full else 1100) * DEADLINE_S
+    assert second_half / first_half < (1.1 if full else 1.3)
     assert metric(server, "queue_depth") == 0
 
 
@@ -60,8 +63,6 @@ def _judge(tally: Tally, could: float) -> None:
     assert set(tally.outcomes) <= {"200", "overloaded", "deadline_exceeded"}
     assert tally.told_when == tally.outcomes["overloaded"]
     assert all("deadline" in message for message in tally.messages)
-    assert tally.outcomes["deadline_exceeded"] < 0.05 * tally.scored
-    assert tally.quantile_ms(0.99) < 1100 * DEADLINE_S  # with the way there and back
     assert tally.scored > 0.9 * could
 
 

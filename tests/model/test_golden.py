@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from service import demo
 from service.errors import GoldenMismatch, StartError
@@ -56,3 +58,13 @@ def test_a_missing_golden_picture_is_named(folder):
 def test_without_golden_scores_the_check_is_a_warm_up(folder):
     edit_golden(folder, lambda golden: golden.clear())
     load(folder).check()
+
+
+def test_weights_that_give_no_number_are_caught_without_golden_scores(folder):
+    edit_golden(folder, lambda golden: golden.clear())
+    path = next(folder.glob("*.safetensors"))
+    tensors = load_file(path)
+    norm = next(name for name in tensors if name.endswith("norm.weight"))
+    save_file(tensors | {norm: torch.full_like(tensors[norm], torch.nan)}, path)
+    with pytest.raises(GoldenMismatch, match="the warm-up gives nan"):
+        load(folder).check()

@@ -1,4 +1,4 @@
-"""`basereward serve` with the model of the walk; each line of its input is a word to it."""
+"""`basereward serve` with the faulty model; each line of its input is a word to it."""
 
 import argparse
 import dataclasses
@@ -6,14 +6,14 @@ import sys
 import threading
 from unittest import mock
 
-from monitoring.walkthrough.model import WalkModel
+from monitoring.faulty.model import FaultyModel
 from service.commands.serve import serve
 from service.lifecycle import lifecycle
 from service.settings import load
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m monitoring.walkthrough.server")
+    parser = argparse.ArgumentParser(prog="python -m monitoring.faulty.server", description=__doc__)
     parser.add_argument("--word", default="well", help="what the model is told before it serves")
     parser.add_argument("--loads-for-ever", action="store_true")
     parser.add_argument("--gpu-bytes", type=int, default=0)
@@ -21,11 +21,11 @@ def main() -> int:
     parser.add_argument("--numerics", default="float32/exact/cpu/none")
     parser.add_argument("settings", nargs="*", help="name=value")
     chosen = parser.parse_args()
-    model = WalkModel(chosen.gpu_bytes)
+    model = FaultyModel(chosen.gpu_bytes)
     model.info = dataclasses.replace(
         model.info, fingerprint=chosen.fingerprint, numerics=chosen.numerics
     )
-    model.obey("held" if chosen.loads_for_ever else chosen.word)
+    model.obey(chosen.word)
     threading.Thread(target=_listen, args=(model,), daemon=True).start()
     settings = load(dict(pair.split("=", 1) for pair in chosen.settings))
     if not chosen.loads_for_ever:
@@ -35,7 +35,7 @@ def main() -> int:
         return serve(settings)
 
 
-def _listen(model: WalkModel) -> None:
+def _listen(model: FaultyModel) -> None:
     for line in sys.stdin:
         model.obey(line)
 
