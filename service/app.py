@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from service import __version__, tracing
+from service import __version__
 from service.api import compat, openapi
 from service.api.auth import Authentication, Keyring
 from service.api.compat.inference import inference_router
@@ -25,6 +25,7 @@ from service.inputs.fetch import Fetcher, FetchRules
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import Tracer
 
 UNTIL_LOADED = 4096  # tokens a step; the loaded model says what suits its device
 DESCRIPTION = "Scalar rewards of BaseReward checkpoints, for (picture, prompt, response)."
@@ -42,7 +43,8 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     operations = Operations(engine, metrics, settings)
     port = settings.ops_port
     ops = OpsPort(operations, settings.host, port) if port is not None else None
-    trace, *at_end = tracing.connect(settings.otlp_endpoint) if settings.otlp_endpoint else (None,)
+    tracer = Tracer(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    at_end = [tracer.close] if tracer else []
     lifecycle = Lifecycle(settings, engine, metrics, model, ops, at_end)
     app = FastAPI(
         title="BaseReward service",
@@ -56,11 +58,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     app.state.lifecycle = lifecycle
     app.state.engine = engine
     app.add_exception_handler(HTTPException, refuse_http)
-    app.include_router(scoring_router([SCORE], engine, settings), tags=["score"])
-    app.include_router(scoring_router(compat.FORMATS, engine, settings), tags=["trainers"])
-    app.include_router(inference_router(engine, operations), tags=["trainers"])
-    app.include_router(resources_router(engine, settings), tags=["trainers"])
-    app.include_router(operations_router(operations, probes=ops is None), tags=["operations"])
+    _add_routes(app, engine, operations, settings)
     openapi.install(app)
     key = settings.api_key.get_secret_value() if settings.api_key else None
     app.state.keyring = keyring = Keyring(key, settings.api_key_file)
@@ -72,9 +70,20 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         metrics=metrics,
         overload_status=settings.overload_status,
         log_sample=settings.access_log_sample,
-        trace=trace,
+        tracer=tracer,
     )
     return app
+
+
+def _add_routes(
+    app: FastAPI, engine: RewardEngine, operations: Operations, settings: Settings
+) -> None:
+    app.include_router(scoring_router([SCORE], engine, settings), tags=["score"])
+    app.include_router(scoring_router(compat.FORMATS, engine, settings), tags=["trainers"])
+    app.include_router(inference_router(engine, operations), tags=["trainers"])
+    app.include_router(resources_router(engine, settings), tags=["trainers"])
+    probes = settings.ops_port is None
+    app.include_router(operations_router(operations, probes=probes), tags=["operations"])
 
 
 def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:

@@ -28,52 +28,51 @@ class Traced:
 Send = Callable[[Traced], None]
 
 
-def connect(endpoint: str) -> tuple[Send, Callable[[], None]]:
-    """What takes a request that is over, and what sends the last ones at the end.
+class Tracer:
+    """Sends them in lots, from a thread of the SDK's.
 
-    Sending is batched in a thread of the SDK's. `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER` and
-    `OTEL_EXPORTER_OTLP_HEADERS` mean what they mean to every SDK.
-
-    Args:
-        endpoint: of the collector, without the signal's path.
-
-    Raises:
-        StartError: the extra is not installed.
+    `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` mean what they mean to every SDK.
     """
-    try:
-        provider, propagator, trace = _sdk(endpoint)
-    except ImportError:
-        raise StartError(
-            "otlp_endpoint needs the extra: pip install 'basereward-service[otel]'"
-        ) from None
-    tracer = provider.get_tracer("service")
 
-    def send(request: Traced) -> None:
+    def __init__(self, endpoint: str) -> None:
+        """
+        Args:
+            endpoint: of the collector, without the signal's path.
+
+        Raises:
+            StartError: the extra is not installed.
+        """
+        try:
+            self._provider, self._propagator, self._trace = _sdk(endpoint)
+        except ImportError:
+            raise StartError(
+                "otlp_endpoint needs the extra: pip install 'basereward-service[otel]'"
+            ) from None
+        self._tracer = self._provider.get_tracer("service")
+
+    def send(self, request: Traced) -> None:
         offset = time.time() - time.monotonic()
         name, begin, end = request.span
-        context = propagator.extract(dict(request.headers))
-        whole = tracer.start_span(
+        whole = self._tracer.start_span(
             name,
-            context,
-            kind=trace.SpanKind.SERVER,
+            self._propagator.extract(dict(request.headers)),
+            kind=self._trace.SpanKind.SERVER,
             attributes=dict(request.attributes),
             start_time=_nanoseconds(begin + offset),
         )
-        inside = trace.set_span_in_context(whole)
-        for stage, stage_begin, stage_end in request.stages:
-            part = tracer.start_span(stage, inside, start_time=_nanoseconds(stage_begin + offset))
-            part.end(_nanoseconds(stage_end + offset))
+        inside = self._trace.set_span_in_context(whole)
+        for stage, begun, ended in request.stages:
+            part = self._tracer.start_span(stage, inside, start_time=_nanoseconds(begun + offset))
+            part.end(_nanoseconds(ended + offset))
         if request.failed:
-            whole.set_status(trace.StatusCode.ERROR)
+            whole.set_status(self._trace.StatusCode.ERROR)
         whole.end(_nanoseconds(end + offset))
 
-    def close() -> None:
-        """A collector that is gone is not waited for."""
-        last = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
+    def close(self) -> None:
+        """Send the last ones; a collector that is gone is not waited for."""
+        last = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         last.start()
         last.join(LAST_S)
-
-    return send, close
 
 
 def _sdk(endpoint: str) -> tuple[Any, Any, Any]:

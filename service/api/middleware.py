@@ -18,8 +18,7 @@ from service.api.problems import problem
 from service.engine import Timing
 from service.errors import Failure, ServiceError
 from service.metrics import Metrics
-from service.tracing import Send as Trace
-from service.tracing import Span, Traced
+from service.tracing import Span, Traced, Tracer
 
 log = logging.getLogger("service.access")
 
@@ -38,13 +37,13 @@ class RequestContext:
         metrics: Metrics,
         overload_status: int | None,
         log_sample: float = 1.0,
-        trace: Trace | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._overload_status = overload_status
         self._log_sample = log_sample
-        self._trace = trace
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,8 +63,8 @@ class RequestContext:
             failed = code or "failed" in state.get("log", {})
             if failed or random.random() < self._log_sample:  # noqa: S311 - a sample
                 _log(scope, answer, code, seconds)
-            if self._trace is not None and scope["path"] not in PROBES:
-                self._trace(_traced(scope, answer, code))
+            if self._tracer is not None and scope["path"] not in PROBES:
+                self._tracer.send(_traced(scope, answer, code))
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> str | None:
         """Run the application; whatever it raises becomes an answer. Returns the error code, if any."""

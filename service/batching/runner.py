@@ -79,9 +79,10 @@ class Runner:
         """Tell whoever is in a step under way, too, and wait for it no longer; how many responses were lost."""
         error = Busy("the server is shutting down", code="draining")
         steps = [step for step in self._under_way() if step.claim()]
+        lost = sum(step.planned.wanted_responses for step in steps)
         for step in steps:
             self._settle(step.planned, refused(step.planned.step, error))
-        return sum(len(step.planned.lengths) for step in steps)
+        return lost
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the threads to end; False: they have not."""
@@ -142,7 +143,7 @@ class Runner:
 
     def _run(self, staged: Staged) -> None:
         planned = staged.planned
-        wanted = any(job.ticket.wanted for job in planned.jobs)
+        wanted = planned.wanted_responses > 0
         outcomes = self._forward(staged) if wanted else []
         staged.ended.set()
         if wanted and staged.claim():

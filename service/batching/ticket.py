@@ -69,3 +69,9 @@ class PlannedStep:
     @property
     def lengths(self) -> list[int]:
         return [length for part in self.step for length in part.lengths]
+
+    @property
+    def wanted_responses(self) -> int:
+        """How many have a caller that still waits."""
+        parts = zip(self.jobs, self.step, strict=True)
+        return sum(len(part.responses) for job, part in parts if job.ticket.wanted)

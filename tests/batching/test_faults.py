@@ -268,6 +268,17 @@ def test_whoever_is_in_a_step_can_be_told_before_it_ends_and_is_told_once(runnin
     assert one.submit("later").outcomes() == expected("later")
 
 
+def test_who_has_hung_up_is_no_loss(running):
+    one = running(max_tokens=10_000)
+    first = one.occupy()
+    staged = [one.submit("kept"), one.submit("gone", "gone too")]
+    until(lambda: len(one.model.staged) == 2)
+    first.wanted = staged[1].wanted = False
+    assert one.runner.forsake() == 1
+    assert staged[0].outcomes() == ["draining"]
+    one.model.release()
+
+
 def test_the_bill_is_shared_out_by_tokens(running):
     one = running()
     score = one.model.score
