@@ -1,7 +1,7 @@
 """The rows about machines, pods and the bill."""
 
 from monitoring.board.panel import Panel, Query, Row
-from monitoring.board.promql import NAMESPACE, POD, rate
+from monitoring.board.promql import NAMESPACE, POD, gpu, rate
 
 OURS = f"and on (namespace, pod, instance) basereward_ready{{{POD}}}"  # of what every program has
 
@@ -28,7 +28,7 @@ HOST = Row(
             "GPU utilisation",
             "As DCGM sees it; empty without its exporter. 100 % says that a kernel runs, not that the GPU is full.",
             "percent",
-            (Query(f"DCGM_FI_DEV_GPU_UTIL{{{POD}}}", "{{pod}} gpu {{gpu}}"),),
+            (Query(gpu("DCGM_FI_DEV_GPU_UTIL"), "{{Hostname}} gpu {{gpu}}"),),
         ),
         Panel(
             "Resident memory",
@@ -65,7 +65,7 @@ HOST = Row(
             "Last XID",
             "The last error that the driver reported for a GPU, by DCGM's exporter; 0: none. GpuXid.",
             "none",
-            (Query(f"DCGM_FI_DEV_XID_ERRORS{{{POD}}}", "{{pod}} gpu {{gpu}}"),),
+            (Query(gpu("DCGM_FI_DEV_XID_ERRORS"), "{{Hostname}} gpu {{gpu}}"),),
             "stat",
             width=6,
             red_from=1,

@@ -5,7 +5,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -103,6 +103,15 @@ def test_cancelling_a_call_hangs_up(server: Live) -> None:
         asyncio.run(client.close())
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that was started in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_a_blocking_call_hangs_up(server: Live) -> None:
     """Ctrl-C in a trainer."""
     with (

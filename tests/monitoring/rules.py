@@ -10,12 +10,15 @@ MONITORING = Path(__file__).parents[2] / "monitoring"
 RULES = MONITORING / "rules"
 TESTS = MONITORING / "tests"
 
+DCGM = frozenset({"gpu", "Hostname", "exported_namespace", "exported_pod"})
 # What others show: its labels. Everything else must be on the server's own page, or recorded by a rule.
 FOREIGN = {
     "up": frozenset[str](),
-    "DCGM_FI_DEV_XID_ERRORS": frozenset({"gpu", "Hostname", "exported_pod"}),
-    "DCGM_FI_DEV_GPU_UTIL": frozenset({"gpu", "Hostname"}),
+    "DCGM_FI_DEV_XID_ERRORS": DCGM,
+    "DCGM_FI_DEV_GPU_UTIL": DCGM,
     "kube_pod_container_status_restarts_total": frozenset({"container"}),
+    "kube_deployment_spec_replicas": frozenset({"deployment"}),
+    "kube_deployment_status_replicas_ready": frozenset({"deployment"}),
 }
 
 
