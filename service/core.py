@@ -1,6 +1,6 @@
 """The nouns every room shares, and the model as the rest of the house sees it; no behaviour, no third party."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -168,8 +168,11 @@ class RewardModel(Protocol):
             DeviceLost: no later step can succeed in this process.
         """
 
-    def check(self) -> float:
+    def check(self, beat: Callable[[], None] = ...) -> float:
         """Run, and reproduce the golden scores: the largest difference from one of them.
+
+        Args:
+            beat: called after each of them: many are no hang.
 
         Raises:
             GoldenMismatch: they are not reproduced.

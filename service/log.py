@@ -5,6 +5,7 @@ import json
 import logging
 import queue
 import sys
+import threading
 import time
 from logging.handlers import QueueHandler, QueueListener
 from typing import TextIO
@@ -15,6 +16,9 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "taskName",
     "color_message",
 }
+
+MOST_LINES = 20_000  # that wait to be written
+LAST_S = 2.0  # for the last lines, at the end
 
 _listeners: list[QueueListener] = []
 
@@ -36,13 +40,6 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class Hand(QueueHandler):
-    """Hands lines to the thread that writes them: a full pipe must not hold the event loop."""
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # as it is: it stays in the process
-
-
 class Writer(logging.StreamHandler[TextIO]):
     """Counts what it could not write, to a full disk say, and tells of it when writing works again."""
 
@@ -54,6 +51,8 @@ class Writer(logging.StreamHandler[TextIO]):
         if 0 < before == self.unwritten:
             self.unwritten = 0
             super().emit(_told_late(before))
+            if self.unwritten:  # there was room for one line, and not for the news
+                self.unwritten = before
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
         # Not logging's own: it writes its complaint, and the line's code, to the same full disk.
@@ -66,6 +65,23 @@ def _told_late(lines: int) -> logging.LogRecord:
     return logging.makeLogRecord(told)
 
 
+class Hand(QueueHandler):
+    """Hands lines to the thread that writes them: a full pipe must not hold the event loop."""
+
+    def __init__(self, lines: "queue.SimpleQueue[logging.LogRecord]", writer: Writer) -> None:
+        super().__init__(lines)
+        self._lines, self._writer = lines, writer
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() < MOST_LINES:
+            super().enqueue(record)
+        else:
+            self._writer.unwritten += 1
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # as it is: it stays in the process
+
+
 def configure(level: str) -> None:
     """Send every logger, uvicorn's too, through one handler, written by a thread of its own."""
     handler = Writer(sys.stderr)
@@ -73,9 +89,9 @@ def configure(level: str) -> None:
     lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = QueueListener(lines, handler)
     listener.start()
-    atexit.register(listener.stop)  # the last lines too
+    atexit.register(flush)  # the last lines too
     _listeners.append(listener)
-    logging.basicConfig(level=level.upper(), handlers=[Hand(lines)], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[Hand(lines, handler)], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
@@ -85,7 +101,14 @@ def configure(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def flush() -> None:
-    """Write what waits to be written, and no more after it: for an end that runs no exit handlers."""
+def flush() -> bool:
+    """Write what waits to be written, and no more after it; False where nobody takes it."""
+    last = threading.Thread(target=_stop_all, daemon=True)
+    last.start()
+    last.join(LAST_S)
+    return not last.is_alive()
+
+
+def _stop_all() -> None:
     while _listeners:
         _listeners.pop().stop()

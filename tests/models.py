@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from service.core import (
@@ -136,7 +136,7 @@ class StandIn:
         self.steps.append(responses)
         return [[self.answers.get(r, _reward(context, r)) for context, r in p] for p in staged]
 
-    def check(self) -> float:
+    def check(self, beat: Callable[[], None] = lambda: None) -> float:
         if self.unready is not None:
             raise self.unready
         return 0.0

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from service.core import (
     DeviceMemory,
@@ -89,7 +89,7 @@ class FaultyModel:
             rewards[0][0] = math.nan
         return rewards
 
-    def check(self) -> float:
+    def check(self, beat: Callable[[], None] = lambda: None) -> float:  # noqa: ARG002
         if self._word == "drifted":
             raise GoldenMismatch("golden[0] gives 1.2, the manifest says 1.834", 0.634)
         if self._word in ("broken", "unchecked"):

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.engine import Tenant
 from service.errors import StartError, Unauthorized
-from service.files import Watched
+from service.files import Renewed
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="basereward", Basic realm="basereward"'}
@@ -46,13 +46,14 @@ class Keyring:
         """
         self._api_key, self._path = api_key, path
         self._open_tenant = Tenant()
-        self._file = Watched(*filter(None, [path]))
+        self._file = Renewed(self._read_again, *filter(None, [path]))
         self._tenants = self._read({})
 
     def renew(self) -> str | None:
-        """Read the file again if it changed; what is wrong with it, if anything: then the old keys stay."""
-        if not self._file.changed():
-            return None
+        """Read the file again if it changed; what is wrong with it, once: then the old keys stay."""
+        return self._file.renew()
+
+    def _read_again(self) -> str | None:
         known = {tenant.name: tenant for tenant in self._tenants.values()}
         try:
             self._tenants = self._read(known)
@@ -103,7 +104,7 @@ def _read_file(path: Path) -> KeyFile:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise StartError(f"the key file {path}: {where}: {first['msg']}") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise StartError(f"the key file {path} cannot be read as JSON") from None
 
 

@@ -1,5 +1,6 @@
 """Around every request: its id, its one log line, its metrics, and an answer whatever happens inside."""
 
+import asyncio
 import logging
 import random
 import re
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
 from service.engine import Timing
-from service.errors import Failure, ServiceError
+from service.errors import Busy, Failure, ServiceError
 from service.metrics import Metrics
 from service.tracing import Span, Traced, Tracer
 
@@ -73,6 +74,11 @@ class RequestContext:
         except ClientDisconnect:
             answer.status = answer.status or CLIENT_CLOSED
             return "client_closed"
+        except (
+            asyncio.CancelledError
+        ):  # what is not done when a drain's time is up: a body still coming, say
+            error = Busy("the server is shutting down", code="draining")
+            return await self._refuse(error, scope, receive, answer)
         except ServiceError as error:
             return await self._refuse(error, scope, receive, answer)
         except Exception:

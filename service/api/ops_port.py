@@ -1,6 +1,7 @@
 """The second port: probes and metrics answered by a thread of their own, whatever the event loop does."""
 
 import logging
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +27,8 @@ class OpsPort:
         """
         if self._server is None:
             try:
-                self._server = Server(self._address, _handler(self._answer))
+                server = Server6 if ":" in self._address[0] else Server
+                self._server = server(self._address, _handler(self._answer))
             except OSError as error:
                 reason = (error.strerror or "the address cannot be used").lower()
                 where = "{}:{}".format(*self._address)
@@ -43,6 +45,9 @@ class OpsPort:
         self._scraped.clear()
         self._scraped.wait(within_s)
 
+    def stop_waiting(self) -> None:
+        self._scraped.set()
+
     def _answer(self, path: str) -> Probe:
         answer = self._operations.by_path(path)
         if path == "/metrics":
@@ -58,6 +63,10 @@ class OpsPort:
 class Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         log.debug("ops port: whoever asked hung up")
+
+
+class Server6(Server):
+    address_family = socket.AF_INET6
 
 
 def _handler(answer: Callable[[str], Probe]) -> type[BaseHTTPRequestHandler]:

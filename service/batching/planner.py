@@ -45,7 +45,7 @@ class Planner:
 
     def _spend(self, budget: Budget) -> None:
         self._budget = budget
-        self._limits = replace(self._limits, max_tokens=budget.tokens)
+        self._limits = replace(self._limits, max_tokens=budget.tokens, most_tokens=budget.most)
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Join the line.

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -20,6 +21,9 @@ DOUBT = 0.05  # of a predicted time: a step may well end so much sooner
 class BatchLimits:
     max_tokens: int  # computed: a context that responses share counts once
     max_responses: int
+    most_tokens: float = (
+        math.inf
+    )  # where a long context takes most of them, and what ran out of memory is known
     max_passed: int = 128  # groups looked at to fill the room that the next in turn does not fit in
 
 
@@ -181,10 +185,10 @@ class _Choice(Generic[K, U]):
             count, tokens = count + 1, tokens + own
         return count, tokens
 
-    def _room_of_first(self, unit: U) -> int:
+    def _room_of_first(self, unit: U) -> float:
         """More than the budget where the context alone takes most of it: else each response would compute it anew."""
-        budget = self._limits.max_tokens
-        return max(budget, unit.prefix + int(OWN_SHARE * budget))
+        budget, most = self._limits.max_tokens, self._limits.most_tokens
+        return max(budget, min(unit.prefix + OWN_SHARE * budget, most))
 
     def _may_split(self, unit: U) -> bool:
         """Every part computes the context again: only a group too big for any step is cut for it."""

@@ -62,8 +62,8 @@ class Runner:
         now = self._clock()
         return self._planner.backlog_s() + sum(step.left_s(now) for step in self._under_way())
 
-    def between_steps(self, work: Callable[[], float]) -> Future[float]:
-        """Have the model thread do it before its next step."""
+    def between_steps(self, work: Callable[[Callable[[], None]], float]) -> Future[float]:
+        """Have the model thread do it before its next step; it calls its argument as it gets on."""
         errand = Errand(work)
         self._staged.put(errand)
         return errand.done
@@ -103,7 +103,8 @@ class Runner:
         self._beat_at = self._clock()
 
     def _under_way(self) -> set[Staged]:
-        return {step for step in (self._stager.running, self._stager.next) if step is not None}
+        # In this order: a step that is taken meanwhile is running before it is not the next any more.
+        return {step for step in (self._stager.next, self._stager.running) if step is not None}
 
     # The model thread
 
@@ -133,7 +134,7 @@ class Runner:
         if not errand.done.set_running_or_notify_cancel():
             return
         try:
-            errand.done.set_result(errand.work())
+            errand.done.set_result(errand.work(self._beat))
         except Exception as error:  # noqa: BLE001 - who waits for it is told
             if isinstance(error, GoldenMismatch):
                 self._give_up("the model's rewards have drifted; the server restarts")

@@ -34,7 +34,7 @@ class Staged:
 class Errand:
     """Something else that only the model thread may do with the model, between two steps."""
 
-    work: Callable[[], float]
+    work: Callable[[Callable[[], None]], float]  # calls its argument as it gets on
     done: Future[float] = field(default_factory=Future)
 
 

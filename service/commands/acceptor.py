@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
+
+from service.commands.tls import Tls
 
 AT_ONCE = 2  # connections; taking one costs about 0.1 ms
 PAUSE_S = 0.5  # when the process has no file descriptor left
@@ -20,7 +21,7 @@ class Acceptor:
         self,
         listener: socket.socket,
         protocol: Callable[[], asyncio.BaseProtocol],
-        tls: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._tls = tls
         self._listener = listener
@@ -63,6 +64,7 @@ class Acceptor:
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            context = self._tls.context if self._tls else None
+            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=context)
         except OSError:  # gone already, or no TLS
             connection.close()

@@ -31,6 +31,17 @@ class Protocol(HttpToolsProtocol):
         self._head_is_whole()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if (
+            self.cycle.response_complete
+        ):  # refused before its body had come: the connection is idle only now
+            self._head_is_whole()
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
     def data_received(self, data: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             super().data_received(data)  # more of a request that has begun

@@ -113,9 +113,9 @@ def _ended(lifecycle: Lifecycle) -> int:
     told = {"lost_responses": lost} if lost else {}
     logging.getLogger(__name__).info("stopped", extra=told)
     code = 1 if lost or lifecycle.failure is not None else 0
-    if not lifecycle.ended:
-        # A thread that is in torch when the interpreter ends has the process end with "terminate called".
-        log.flush()
+    if not log.flush() or not lifecycle.ended:
+        # A thread that is in torch when the interpreter ends, or that writes to a pipe which nobody reads, has the
+        # process end with "terminate called", or never.
         os._exit(code)
     return code
 
@@ -145,8 +145,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         await super().startup(sockets=[])
-        context = self._tls.context if self._tls else None
-        acceptor = Acceptor(self._listener, self._protocol, context)
+        acceptor = Acceptor(self._listener, self._protocol, self._tls)
         self.servers.append(acceptor)  # type: ignore[arg-type]  # closed like those
 
     async def on_tick(self, counter: int) -> bool:

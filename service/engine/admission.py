@@ -68,8 +68,12 @@ class Admission:
         """Count them as soon as there is room for all of them.
 
         Raises:
+            InvalidRequest: body_too_large: there never will be.
             Busy: the deadline (monotonic seconds) came first.
         """
+        if count > self._limits.max_queued_bytes:
+            message = f"the body exceeds the {self._limits.max_queued_bytes} bytes that may wait"
+            raise InvalidRequest(message, code="body_too_large")
         await self._patiently(partial(self.hold_bytes, count), deadline, "bytes")
 
     @asynccontextmanager
@@ -82,10 +86,11 @@ class Admission:
             caller: who asks; a patient one waits until the deadline, each tenant's requests in their order.
 
         Raises:
-            InvalidRequest: too_many_items.
+            InvalidRequest: too_many_items: there never will be room for them.
             Busy: overloaded, or quota_exceeded where the tenant's own limit is met.
         """
         tenant = caller.tenant
+        self._check_ever(responses, tenant)
         take = partial(self._take, responses, deadline, tenant)
         if caller.patient:
             await self._patiently(take, deadline, f"responses of {tenant.name}")
@@ -127,24 +132,33 @@ class Admission:
 
     async def _patiently(self, take: Callable[[], None], deadline: float, line: str) -> None:
         """First come, first served: only the first of a line asks again."""
-        async with self._lines.setdefault(line, asyncio.Lock()):
+        lock = self._lines.setdefault(line, asyncio.Lock())
+        if not await waited(deadline - time.monotonic(), lock.acquire()):
+            raise self._busy("others wait for room, too")
+        try:
             while True:
                 try:
                     return take()
                 except Busy:
                     if not await self.freed(deadline):
                         raise
+        finally:
+            lock.release()
 
     def _take(self, responses: int, deadline: float, tenant: Tenant) -> None:
         self._check(responses, tenant)
         self.foresee(deadline)
         self._count(responses, tenant)
 
+    def _check_ever(self, responses: int, tenant: Tenant) -> None:
+        limits, quota = self._limits, tenant.max_queued_responses
+        most = min(limits.max_responses, limits.max_queued_responses, quota or limits.max_responses)
+        if responses > most:
+            message = f"{responses} responses exceed {most} a request"
+            raise InvalidRequest(message, code="too_many_items")
+
     def _check(self, responses: int, tenant: Tenant) -> None:
         limits, quota = self._limits, tenant.max_queued_responses
-        if responses > limits.max_responses:
-            message = f"{responses} responses exceed {limits.max_responses} a request"
-            raise InvalidRequest(message, code="too_many_items")
         if quota is not None and tenant.held_responses + responses > quota:
             raise self._busy(f"this key may have {quota} responses waiting", "quota_exceeded")
         if self._responses + responses > limits.max_queued_responses:

@@ -49,10 +49,11 @@ class Lifecycle:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watching: asyncio.Future[None] | None = None
         self._forsaken = False
+        self._told = False  # to end, by a signal: nobody waits for one more scrape
         self._ran = False  # anything was served: before that Kubernetes tells of a start that fails
         self._lost = False  # the device; what torch does about that at the end of the process is not waited for
         self.lost_responses = 0  # that were in a step which did not end in time
-        self.ended = True  # the model's threads have; else the interpreter cannot end in order
+        self.ended = False  # the model's threads have; else the interpreter cannot end in order
         self.failure: str | None = None  # why the server gave up, in one line
         self.on_failure: Callable[[], None] = lambda: None
         self.on_ready: Callable[[], None] = lambda: None
@@ -74,7 +75,7 @@ class Lifecycle:
         stopped = await self._engine.stop(0.1 if self._forsaken else JOIN_S)
         self.ended = stopped and not still_loading and not self._lost
         if self._ops is not None:
-            if self.failure is not None and self._ran:
+            if self.failure is not None and self._ran and not self._told:
                 await asyncio.to_thread(self._ops.wait_for_scrape, LAST_SCRAPE_S)
             self._ops.stop()
         for last in self._at_end:
@@ -139,6 +140,7 @@ class Lifecycle:
 
     def drain(self) -> None:
         """Refuse new requests now; whoever still waits after `drain_s` is told so. Safe in a signal handler."""
+        self._told = True
         if self._engine.health.draining or self._loop is None:
             return
         self._engine.health.draining = True
@@ -147,6 +149,9 @@ class Lifecycle:
 
     def hurry(self, answers_s: float, then: Callable[[], None]) -> None:
         """Tell everyone now, and give the answers a moment. Safe in a signal handler."""
+        self._told = True
+        if self._ops is not None:
+            self._ops.stop_waiting()
         if self._loop is not None:
             log.info("stopping at once")
             self._loop.call_soon_threadsafe(self._drain, 0.0)

@@ -135,6 +135,6 @@ def _status_label(status: int, code: str | None) -> str:
         return "shed"
     if status in (408, 504):
         return "timeout"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if not status or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "error"
     return "client_error" if status >= HTTPStatus.BAD_REQUEST else "ok"

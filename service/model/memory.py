@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-LARGEST_STEP = 1.5  # budgets: one that a context takes, and half of one for its responses
-
 
 @dataclass(frozen=True, slots=True)
 class CacheSizes:
@@ -35,3 +33,8 @@ class MemoryPlan:
         None  # the largest step, for which room is left; None: the device's own
     )
     caches: CacheSizes = CacheSizes()
+
+
+def largest_step(budget: int, max_tokens: int) -> int:
+    """Tokens of the largest step that is ever chosen: the longest context, and half a budget of responses."""
+    return max(budget, max_tokens) + budget // 2

@@ -1,6 +1,6 @@
 """BaseReward as the engine sees it: the `RewardModel` of core, made of the rest of this room."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -27,7 +27,7 @@ from service.model.checkpoint import Checkpoint
 from service.model.encoding import Encoder
 from service.model.golden import check_golden
 from service.model.kernels import speed_up
-from service.model.memory import LARGEST_STEP, MemoryPlan
+from service.model.memory import MemoryPlan, largest_step
 from service.model.packed import PackedPass, activation_bytes
 from service.model.pixels import patchify, read_shape
 from service.model.steps import Steps
@@ -68,7 +68,8 @@ class BaseRewardModel:
         self._backbone, self._head = weights.backbone, weights.head
         check_attention(weights.backbone.config.text_config, manifest.max_tokens)
         step_tokens = plan.step_tokens or devices.step_tokens(self._device)
-        step_bytes = int(LARGEST_STEP * step_tokens * activation_bytes(weights.backbone))
+        largest = largest_step(step_tokens, manifest.max_tokens)
+        step_bytes = largest * activation_bytes(weights.backbone)
         room = devices.room_for_caches(plan.fraction, step_bytes, self._device)
         speed_up(weights.backbone, self._device)
         banks = make_banks(plan.caches.within(room))
@@ -91,8 +92,8 @@ class BaseRewardModel:
         devices.give_way(self._device)
         return devices.guarded(partial(self._steps.score, staged), self._device)
 
-    def check(self) -> float:
-        return check_golden(self, self.checkpoint)
+    def check(self, beat: Callable[[], None] = lambda: None) -> float:
+        return check_golden(self, self.checkpoint, beat)
 
     def memory(self) -> DeviceMemory | None:
         return devices.memory(self._device)

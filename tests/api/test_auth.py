@@ -174,6 +174,7 @@ async def test_a_tenants_quota_is_its_own(key_file):
 
 
 BAD_FILES = [
+    pytest.param("[" * 100_000, id="deep"),
     pytest.param("", id="empty"),
     pytest.param("not json", id="not-json"),
     pytest.param("[]", id="a-list"),

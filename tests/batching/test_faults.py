@@ -131,7 +131,7 @@ def test_an_errand_is_run_between_two_steps_by_the_models_thread(running):
     first = one.occupy()
     threads = []
 
-    def check() -> float:
+    def check(_beat) -> float:
         threads.append(threading.current_thread().name)
         return 0.25
 
@@ -149,7 +149,7 @@ def test_an_errand_is_run_between_two_steps_by_the_models_thread(running):
 def test_an_errand_that_fails_tells_who_sent_it_and_only_what_is_for_good_everybody(running, error):
     one = running()
 
-    def check() -> float:
+    def check(_beat) -> float:
         raise error
 
     assert one.runner.between_steps(check).exception(WAIT_S) is error
@@ -228,7 +228,7 @@ def test_staging_that_hangs_is_seen_too(watched):
 def test_an_errand_that_hangs_is_seen_too(watched):
     gate, begun = threading.Event(), threading.Event()
 
-    def check() -> float:
+    def check(_beat) -> float:
         begun.set()
         assert gate.wait(WAIT_S)
         return 0.0
@@ -239,6 +239,25 @@ def test_an_errand_that_hangs_is_seen_too(watched):
     assert not watched.runner.alive(5.0)
     gate.set()
     until(lambda: watched.runner.alive(5.0))
+
+
+def test_an_errand_that_gets_on_is_none(watched):
+    gates, steps = [threading.Event() for _ in range(2)], threading.Semaphore(0)
+
+    def check(beat) -> float:
+        for gate in gates:
+            steps.release()
+            assert gate.wait(WAIT_S)
+            beat()
+        return 0.0
+
+    done = watched.runner.between_steps(check)
+    for gate in gates:
+        assert steps.acquire(timeout=WAIT_S)
+        watched.now += 4.0
+        assert watched.runner.alive(5.0)
+        gate.set()
+    assert done.result(WAIT_S) == 0.0
 
 
 def test_parts_of_a_failed_step_are_progress(watched):

@@ -22,6 +22,7 @@ class House:
         self.round, self.began, self.bodies = 0, [], []
         self.config = uvicorn.Config(self._app, interface="asgi3", log_config=None)
         self.config.load()
+        self.refuses = False  # before it has read anything
         self.turns, self.state = Turns(at_once), ServerState()
 
     def connect(self) -> tuple[Protocol, mock.Mock]:
@@ -40,6 +41,10 @@ class House:
 
     async def _app(self, scope, receive, send):
         self.began.append(self.round)
+        if self.refuses:
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body"})
+            return
         body, more = b"", True
         while more:
             message = await receive()
@@ -59,6 +64,22 @@ async def test_few_begin_in_one_round_and_all_do():
     assert house.bodies == [b"body"] * 30
     for _, transport in connections:
         assert b"204" in transport.write.call_args_list[0].args[0]
+
+
+async def test_a_refused_request_whose_body_comes_late_leaves_an_idle_connection():
+    """Kept for as long as any other: not for the time that a head may take."""
+    house = House(at_once=1)
+    house.refuses = True
+    protocol, _ = house.connect()
+    protocol.data_received(REQUEST[:-2])
+    await house.rounds(5)
+    protocol.data_received(REQUEST[-2:])
+    await house.rounds(5)
+    assert protocol._head_timer is None
+    assert protocol.timeout_keep_alive_task is not None
+    protocol.data_received(REQUEST)
+    await house.rounds(5)
+    assert len(house.began) == 2
 
 
 async def test_nothing_more_is_read_until_its_turn():

@@ -144,6 +144,27 @@ async def test_a_patient_caller_is_refused_at_its_deadline():
             await held.wait_for_bytes(1, time.monotonic() + 0.05)
 
 
+async def test_what_can_never_fit_is_not_waited_for():
+    held, patient = admission(), Tenant("team", max_queued_responses=5)
+    with refused("too_many_items"):
+        async with holding(held, 6, Caller(patient, patient=True)):
+            pass
+    with refused("body_too_large"):
+        await held.wait_for_bytes(101, time.monotonic() + WAIT_S)
+
+
+async def test_a_patient_caller_is_refused_at_its_deadline_behind_another_of_its_line():
+    held, begun = admission(), time.monotonic()
+    async with anyio.create_task_group() as tasks, holding(held, 10):
+        tasks.start_soon(Line(held).stand, "first", 10, Caller(patient=True))
+        await settle()
+        with refused("overloaded"):
+            async with holding(held, 1, Caller(patient=True), seconds=0.05):
+                pass
+        tasks.cancel_scope.cancel()
+    assert time.monotonic() - begun < WAIT_S
+
+
 async def test_bytes_are_waited_for_all_at_once():
     held = admission()
     held.hold_bytes(60)

@@ -1,6 +1,10 @@
 """How a server ends: drained, hurried, in the middle of loading, of a step that never ends, or given up by itself."""
 
+import fcntl
+import os
+import socket
 import ssl
+import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,8 +14,9 @@ import httpx
 import pytest
 
 from service.lifecycle import ANSWER_S
+from tests.drills.wire import free_port
 from tests.live.certificates import certificate
-from tests.live.conftest import ServerProcess, serving
+from tests.live.conftest import START_S, ServerProcess, serving
 from tests.models import reward
 
 FAULTY = (sys.executable, "-m", "tests.live.faulty")
@@ -92,6 +97,45 @@ def test_a_second_signal_is_now():
         assert told_to_come_again(queued.result())
 
 
+def upload(server: ServerProcess) -> socket.socket:
+    """A connection with a request whose body is still coming."""
+    url = httpx.URL(server.url)
+    connection = socket.create_connection((url.host, url.port), timeout=30)
+    connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    return connection
+
+
+def test_who_is_still_uploading_when_the_drain_ends_is_told_to_come_again():
+    with faulty("--drain-s", "1") as server:
+        with upload(server.ready()) as connection:
+            running(server, "basereward_inflight_requests 2.0")  # and who asks
+            server.term()
+            answer = connection.makefile("rb").read().lower()
+        assert answer.startswith(b"http/1.1 503")
+        assert b"retry-after:" in answer
+        assert b'"draining"' in answer
+        assert server.wait() == 0
+        assert [line["status"] for line in server.said("request") if line["path"] == "/score"] == [
+            503
+        ]
+
+
+def test_a_second_signal_is_now_for_who_is_still_uploading_too():
+    with faulty("--drain-s", "60") as server:
+        server.ready().tell("hold")
+        answer = ask(server)
+        running(server)
+        with upload(server):
+            running(server, "basereward_inflight_requests 3.0")
+            server.term()
+            server.logged("draining")
+            begun = time.monotonic()
+            assert server.stop() == 1
+            assert time.monotonic() - begun < SLACK_S
+        assert told_to_come_again(answer.result())
+        assert "terminate called" not in "".join(server.lines)
+
+
 def test_told_to_stop_while_the_model_loads_it_stops():
     with faulty("--loads-for-ever") as server:
         assert httpx.get(server.url + "/readyz").text == "the model is loading\n"
@@ -130,6 +174,59 @@ def test_what_ended_it_can_be_scraped_before_it_is_gone():
         begun = time.monotonic()
         assert server.wait() == 1
         assert time.monotonic() - begun < SLACK_S
+
+
+def test_told_to_end_it_waits_for_no_scrape():
+    with faulty("--ops-port", "0") as server:
+        server.ready().tell("lost")
+        assert told_to_come_again(ask(server).result())
+        server.logged("giving up")
+        begun = time.monotonic()
+        assert server.stop() == 1
+        assert time.monotonic() - begun < SLACK_S
+
+
+def test_it_ends_though_nobody_reads_its_log():
+    with stuck_pipe() as stderr:
+        command = [*FAULTY, "--port", str(port := free_port()), "--drain-s", "1"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr)
+        try:
+            until_it_answers(f"http://127.0.0.1:{port}/livez")
+            for _ in range(100):
+                httpx.get(f"http://127.0.0.1:{port}/version")
+            process.terminate()
+            assert process.wait(1 + ANSWER_S + 2 * SLACK_S) == 0
+        finally:
+            process.kill()
+
+
+@contextmanager
+def stuck_pipe():
+    """The end of a small one that is written to; nobody reads."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        yield write
+    finally:
+        os.close(write)
+        os.close(read)
+
+
+def until_it_answers(url: str) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            return httpx.get(url)
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_both_ports_listen_on_an_ipv6_address():
+    with faulty("--host", "::1", "--ops-port", "0") as server:
+        ops = server.ready().logged("ops port")["port"]
+        assert httpx.get(f"http://[::1]:{ops}/readyz").status_code == 200
+        assert server.stop() == 0
 
 
 # TLS

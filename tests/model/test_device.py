@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from service.batching.policy import OWN_SHARE
 from service.errors import DeviceLost, OutOfMemory, StartError
 from service.model import device as devices
-from service.model.memory import LARGEST_STEP
 
 OLD_DRIVER = (
     "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
@@ -164,7 +162,3 @@ def test_a_full_device_still_answers():
 def test_a_cpu_is_never_lost():
     with pytest.raises(RuntimeError, match="no"):
         devices.guarded(raising(RuntimeError("no")), CPU, answers_nothing)
-
-
-def test_memory_is_left_for_the_largest_step_that_is_ever_chosen():
-    assert LARGEST_STEP == 1 + OWN_SHARE
