@@ -59,10 +59,7 @@ def gateway(name: str, replicas: Sequence[int], folder: Path, **options: bool) -
     options: of Envoy, see `envoy`.
     """
     folder.mkdir()
-    certificate(folder, name)
-    (folder / "gateway.pem").write_text(
-        (folder / "cert.pem").read_text() + (folder / "key.pem").read_text()
-    )
+    write_certificate(folder, name)
     port = free_port()
     make = {"haproxy": haproxy, "nginx": nginx, "envoy": envoy}[name]
     command = make(replicas, folder, port, **options)
@@ -79,15 +76,31 @@ def gateway(name: str, replicas: Sequence[int], folder: Path, **options: bool) -
         process.wait(30)
 
 
+def write_certificate(folder: Path, name: str) -> None:
+    """Also where HAProxy looks for it."""
+    certificate(folder, name)
+    (folder / "gateway.pem").write_text((folder / "cert.pem").read_text())
+    (folder / "gateway.pem.key").write_text((folder / "key.pem").read_text())
+
+
 def haproxy(replicas: Sequence[int], folder: Path, port: int) -> list[str]:
     text = (COMPONENTS / "routing-haproxy" / "haproxy.cfg").read_text()
     servers = "\n".join(f"  server at-{p} 127.0.0.1:{p}" for p in replicas)
     begin, end = text.index("resolvers cluster"), text.index("frontend https")
+    admin = free_port()
+    renewal = (COMPONENTS / "routing-haproxy" / "renewal.lua").read_text()
+    (folder / "renewal.lua").write_text(_put(renewal, {
+        "/run/secrets/reward/tls/gateway.pem": str(folder / "gateway.pem"),
+        "8405": str(admin),
+    }))  # fmt: skip
     text = _put(text[:begin] + text[end:], {
+        "127.0.0.1:8405": f"127.0.0.1:{admin}",
+        "/etc/reward/renewal.lua": str(folder / "renewal.lua"),
+        "  tune.lua.bool-sample-conversion normal ": "",  # from 3.1
         "  hard-stop-after": f"  stats socket {folder}/admin level admin\n  hard-stop-after",
         "hash-key addr-port ": "",  # from 2.9; without it the place on the ring is the server's number
         " init-addr none resolvers cluster resolve-prefer ipv4": "",
-        "  server-template replica 32 _http._tcp.reward-server-pods.reward.svc.cluster.local": servers,
+        "  server-template replica 32 \"_http._tcp.reward-server-pods.${NAMESPACE}.svc.cluster.local\"": servers,
         "/run/secrets/reward/tls/gateway.pem": str(folder / "gateway.pem"),
         "bind :8443": f"bind 127.0.0.1:{port}",
         "bind :8404": f"bind 127.0.0.1:{free_port()}",

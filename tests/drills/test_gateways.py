@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import ssl
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import ExitStack, asynccontextmanager
@@ -10,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.drills.gateways import NAMES, Gateway, gateway
+from tests.drills.gateways import NAMES, Gateway, gateway, write_certificate
 from tests.drills.traffic import Callers, metric, wait_for
 from tests.models import reward
 
@@ -121,6 +123,21 @@ async def test_a_replica_goes(replicas, note, tmp_path, name):
     assert tally.lost == 0
     assert set(tally.outcomes) <= {"200", "draining"}
     note(scored=tally.scored, told_to_come_again=tally.outcomes["draining"], lost=tally.lost)
+
+
+@pytest.mark.parametrize("name", ["haproxy", "nginx"])
+async def test_a_renewed_certificate(replicas, note, tmp_path, name):
+    """It is served without a restart: from HAProxy within 10 s, from NGINX at the next handshake."""
+    with gateway(name, [port_of(r) for r in replicas], tmp_path / "g") as made:
+        former = _served(made)
+        write_certificate(tmp_path / "g", name)
+        began = time.monotonic()
+        await asyncio.to_thread(wait_for, lambda: _served(made) != former)
+    note(seconds=round(time.monotonic() - began))
+
+
+def _served(made: Gateway) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port_of(made)))
 
 
 @asynccontextmanager

@@ -27,17 +27,23 @@ def folders() -> dict[str, Path]:
 
 @cache
 def rendered(name: str) -> Manifests:
-    """Shared between callers: copy it before a change.
+    """Shared between callers: copy it before a change."""
+    return render(folders()[name])
+
+
+def render(folder: Path) -> Manifests:
+    """One folder, wherever it lies.
 
     Raises:
         RuntimeError: kustomize refuses the folder; with what it says.
     """
     kubectl = Path(shutil.which("kubectl", path=str(ROOT / ".venv-k8s" / "bin")) or "kubectl")
-    command = [kubectl, "kustomize", folders()[name]]
+    command = [kubectl, "kustomize", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or done.stderr:
-        raise RuntimeError(f"{name}: {done.stderr}")  # its warnings are deprecations: errors here
-    return Manifests(name, list(yaml.load_all(done.stdout, LOADER)), name in PRODUCTION)
+        raise RuntimeError(f"{folder}: {done.stderr}")  # its warnings are deprecations: errors here
+    objects = list(yaml.load_all(done.stdout, LOADER))
+    return Manifests(folder.name, objects, folder.name in PRODUCTION)
 
 
 def everything() -> list[Manifests]:

@@ -1,6 +1,11 @@
 """docs/kubernetes.md names what there is: overlays, components, Secrets, labels and numbers."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +37,41 @@ def test_components():
 
 def test_ways_to_weights():
     assert rows("Weights") <= rows("Components")
+
+
+def test_sums_are_those_of_the_download(download, tmp_path):
+    """The documented line, in a copy of the repository, gives sums that a download of these files fits."""
+    (line,) = re.findall(r"(?m)^python .+SHA256SUMS$", section("Weights"))
+    source = tmp_path / rendering.COMPONENTS.relative_to(rendering.ROOT) / "weights-source"
+    shutil.copytree(rendering.COMPONENTS / "weights-source", source)
+    checkpoint = rendering.ROOT / "service" / "demo" / "checkpoint"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(
+        line.replace("CHECKPOINT", str(checkpoint)),
+        shell=True,
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        check=True,
+    )
+    sums = download.expected((source / "SHA256SUMS").read_text())
+    assert "chat_template.jinja" in sums
+    assert download.faults(checkpoint, sums) == {}
+
+
+def test_jobs_and_volumes_that_fill(repository):
+    """What is deleted, applied and waited for, and the names that a colour gives them."""
+    (job,) = rendering.rendered("fill-weights").of("Job")
+    named = set(re.findall(r"job[ /]([a-z]+-[a-z]+)", section("Weights")))
+    assert named == {job["metadata"]["name"]}
+    overlay = repository / "k8s" / "overlays" / "fill-weights"
+    with (overlay / "kustomization.yaml").open("a") as file:
+        file.write("nameSuffix: -blue\n")
+    blue = rendering.render(overlay)
+    names = {thing["metadata"]["name"] for thing in blue.of("Job", "PersistentVolumeClaim")}
+    assert names == {"fill-weights-blue", "reward-weights-blue"}
+    assert all(f"`{name}`" in section("Weights") for name in names)
+    assert blue.get("Namespace", "reward")
+    assert rendering.rendered("blue-green").get("PersistentVolumeClaim", "reward-weights-blue")
 
 
 def test_every_gateway():

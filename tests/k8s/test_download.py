@@ -1,7 +1,6 @@
 """The script that downloads weights: only what SHA256SUMS names, all of it, and nothing by halves."""
 
 import hashlib
-import importlib.util
 import sys
 import types
 
@@ -35,20 +34,14 @@ def hub(monkeypatch):
 
 
 @pytest.fixture
-def download(tmp_path, monkeypatch, hub):
-    """The script as a module, in a pod of its own."""
-    script = tmp_path / "weights" / "download.py"
-    script.parent.mkdir()
-    script.write_text(SCRIPT.read_text())
+def download(download, tmp_path, monkeypatch, hub):
+    """With all that its pod gives it."""
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in FILES.items()]
-    script.with_name("SHA256SUMS").write_text("".join(lines))
+    download.SUMS.write_text("".join(lines))
     monkeypatch.setenv("WEIGHTS_REPOSITORY", "owner/name")
     monkeypatch.setenv("WEIGHTS_REVISION", COMMIT)
     monkeypatch.setenv("WEIGHTS_FOLDER", str(tmp_path / "models" / "checkpoint"))
-    spec = importlib.util.spec_from_file_location("download", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return download
 
 
 def folder(tmp_path):
@@ -58,9 +51,7 @@ def folder(tmp_path):
 def test_what_fits_is_there(download, tmp_path, hub):
     assert download.main() == 0
     there = {
-        str(p.relative_to(folder(tmp_path))): p.read_bytes()
-        for p in folder(tmp_path).rglob("*")
-        if p.is_file()
+        name: (folder(tmp_path) / name).read_bytes() for name in download.files(folder(tmp_path))
     }
     assert there == FILES
     assert hub.calls == [("owner/name", COMMIT)]
@@ -83,7 +74,17 @@ def test_what_does_not_fit_is_not_there(download, tmp_path, hub, capsys, change,
     hub.files = {k: v for k, v in (FILES | change).items() if v is not None}
     assert download.main() == 1
     assert said in capsys.readouterr().err
-    assert list(folder(tmp_path).parent.iterdir()) == []
+    assert not folder(tmp_path).exists()
+
+
+def test_what_fits_is_not_downloaded_again(download, tmp_path, hub):
+    hub.files = FILES | {"config.json": b"[]", "extra.json": b"{}"}
+    assert download.main() == 1
+    left = folder(tmp_path).with_name("checkpoint.partial")
+    assert download.files(left) == FILES.keys() - {"config.json"}
+    hub.files = FILES
+    assert download.main() == 0
+    assert download.files(folder(tmp_path)) == FILES.keys()
 
 
 def test_other_weights_take_the_place_of_the_first(download, tmp_path):
@@ -103,6 +104,12 @@ def test_a_branch_is_refused(download, hub, monkeypatch, revision):
 def test_it_asks_for_what_the_server_reads(download):
     source = (rendering.ROOT / "service" / "model" / "checkpoint.py").read_text()
     assert all(f'"{pattern}"' in source for pattern in download.WANTED)
+
+
+def test_a_folder_without_a_checkpoint_has_no_sums(download, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("")
+    assert download.write_sums(tmp_path) == 1
+    assert "holds no checkpoint" in capsys.readouterr().err
 
 
 def test_the_variables_are_those_of_the_config():

@@ -87,6 +87,18 @@ MISTAKES = [
         of(*HTTPS, "spec.egress", ANYWHERE),
         "reach 169.254.169.254",
     ),
+    Mistake(
+        "no names",
+        "download",
+        of(*HTTPS, "spec.egress.0", None),
+        "reward-server-https: must let its pods ask kube-dns",
+    ),
+    Mistake(
+        "no names from the node",
+        "fill-weights",
+        of("NetworkPolicy", "fill-weights", "spec.egress.0.to.1", None),
+        "must let its pods ask node-local-dns",
+    ),
     Mistake("download shut in", "download", without(*HTTPS), "no NetworkPolicy lets them"),
     Mistake(
         "scrape of the public port",

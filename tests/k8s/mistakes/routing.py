@@ -117,6 +117,18 @@ MISTAKES = [
         "retries more than what was never sent",
     ),
     Mistake(
+        "HAProxy's old certificate",
+        "haproxy",
+        text("haproxy.cfg", "tls/gateway.pem", "tls/other.pem"),
+        "must serve a renewed certificate",
+    ),
+    Mistake(
+        "HAProxy's other door",
+        "haproxy",
+        text("haproxy.cfg", "127.0.0.1:8405", "127.0.0.1:8406"),
+        "must serve a renewed certificate",
+    ),
+    Mistake(
         "gateway cut short",
         "haproxy",
         of("Deployment", "reward-gateway", "spec.template.spec.terminationGracePeriodSeconds", 30),
@@ -133,6 +145,24 @@ MISTAKES = [
         "nginx",
         text("nginx.conf", "client_max_body_size 257m", "client_max_body_size 100m"),
         "less than the server takes",
+    ),
+    Mistake(
+        "NGINX's old certificate",
+        "nginx",
+        text("nginx.conf", "ssl_certificate_key $at_each_handshake/", "ssl_certificate_key /"),
+        "must serve a renewed certificate",
+    ),
+    Mistake(
+        "NGINX on a large node",
+        "nginx",
+        text("nginx.conf", "worker_processes 4", "worker_processes auto"),
+        "may outgrow the memory limit",
+    ),
+    Mistake(
+        "NGINX's connections",
+        "nginx",
+        text("nginx.conf", "worker_connections 8192", "worker_connections 16384"),
+        "may outgrow the memory limit",
     ),
     Mistake(
         "NGINX's turns",

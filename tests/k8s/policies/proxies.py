@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from tests.k8s.manifests import seconds
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+# Bytes; two connections carry a request. Half of it was measured, the rest is for the kernel's buffers.
+NGINX_CONNECTION = 2**15
 
 
 def _without_comments(text: str) -> str:
@@ -17,7 +19,7 @@ def _value(text: str, pattern: str, default: str) -> str:
     return found[1] if found else default
 
 
-def haproxy(text: str, longest: float) -> Iterator[str]:
+def haproxy(text: str, renewal: str, longest: float) -> Iterator[str]:
     text = _without_comments(text)
     for name in ("client", "server", "queue"):
         value = _value(text, f"timeout {name}", "0s")
@@ -36,9 +38,19 @@ def haproxy(text: str, longest: float) -> Iterator[str]:
         yield "retries more than what was never sent: the client does that, with its deadline"
     if seconds(_value(text, "hold valid", "10s")) >= 10:  # the preStop sleep
         yield "remembers pods for longer than they wait before they close"
+    if not _renews(text, renewal):
+        yield "must serve a renewed certificate: renewal.lua needs the path and the admin socket"
 
 
-def nginx(text: str, longest: float, keep_alive: float, body: int) -> Iterator[str]:
+def _renews(text: str, renewal: str) -> bool:
+    admin = re.search(r"stats socket ipv4@(127\.0\.0\.1):(\d+) level admin", text)
+    wanted = f'"{_value(text, "bind :8443 ssl crt", "")}"'
+    if admin is None or not re.search(r"lua-load \S+/renewal\.lua", text):
+        return False
+    return wanted in renewal and f'("{admin[1]}", {admin[2]})' in renewal
+
+
+def nginx(text: str, longest: float, keep_alive: float, body: int, memory: float) -> Iterator[str]:
     text = _without_comments(text)
     read = _value(text, "proxy_read_timeout", "60s")
     if seconds(read) < longest:
@@ -56,8 +68,13 @@ def nginx(text: str, longest: float, keep_alive: float, body: int) -> Iterator[s
     wanted = {
         r"listen 8443 ssl;": "must end TLS: keys travel in headers",
         r"proxy_request_buffering off;": "would write bodies to its disk",
+        r"ssl_certificate \$\w+/.+;\s+ssl_certificate_key \$\w+/": "must serve a renewed certificate",
     }
     yield from (fault for pattern, fault in wanted.items() if not re.search(pattern, text))
+    workers = _value(text, "worker_processes", "1")
+    connections = int(_value(text, "worker_connections", "512"))
+    if not workers.isdigit() or int(workers) * connections * NGINX_CONNECTION > memory:
+        yield f"{workers} workers of {connections} connections may outgrow the memory limit"
     yield from _nginx_hashing(text)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from service.settings import Settings
-from tests.k8s.manifests import Manifests, Object, component, seconds, title
+from tests.k8s.manifests import Manifests, Object, component, containers, seconds, size, title
 from tests.k8s.policies import proxies
 from tests.k8s.policies.server import settings_of
 
@@ -95,8 +95,7 @@ def gateways_speak_tls(manifests: Manifests) -> Iterator[str]:
 
 
 def pods_speak_what_gateways_expect(manifests: Manifests) -> Iterator[str]:
-    gateways = manifests.of("HTTPRoute", "VirtualService")
-    gateways += [w for w in manifests.of("Deployment") if component(w) == "gateway"]
+    gateways = [*manifests.of("HTTPRoute", "VirtualService"), *_gateways(manifests)]
     for workload in manifests.servers():
         if gateways and settings_of(manifests, workload).tls_cert_file:
             yield f"{title(workload)}: speaks TLS itself, and {title(gateways[0])} speaks plain HTTP to it"
@@ -128,15 +127,27 @@ def istio_waits_and_hashes(manifests: Manifests) -> Iterator[str]:
 def proxies_are_configured_well(manifests: Manifests) -> Iterator[str]:
     wait, kept, body = longest(manifests), keep_alive(manifests), Settings().max_body_bytes
     for config in manifests.of("ConfigMap"):
-        if text := config["data"].get("haproxy.cfg"):
-            yield from (f"haproxy.cfg: {fault}" for fault in proxies.haproxy(text, wait))
-        if text := config["data"].get("nginx.conf"):
-            yield from (f"nginx.conf: {fault}" for fault in proxies.nginx(text, wait, kept, body))
+        files = config["data"]
+        if text := files.get("haproxy.cfg"):
+            faults = proxies.haproxy(text, files.get("renewal.lua", ""), wait)
+            yield from (f"haproxy.cfg: {fault}" for fault in faults)
+        if text := files.get("nginx.conf"):
+            faults = proxies.nginx(text, wait, kept, body, _memory_of_gateways(manifests))
+            yield from (f"nginx.conf: {fault}" for fault in faults)
+
+
+def _gateways(manifests: Manifests) -> list[Object]:
+    return [w for w in manifests.of("Deployment") if component(w) == "gateway"]
+
+
+def _memory_of_gateways(manifests: Manifests) -> float:
+    limits = (c["resources"]["limits"] for w in _gateways(manifests) for c in containers(w))
+    return min((size(limit["memory"]) for limit in limits), default=0)
 
 
 def proxies_find_the_pods(manifests: Manifests) -> Iterator[str]:
     """They choose the pod themselves, so the Service they ask must be headless."""
-    for gateway in [w for w in manifests.of("Deployment") if component(w) == "gateway"]:
+    for gateway in _gateways(manifests):
         service = manifests.get("Service", "reward-server-pods")
         if not service or service["spec"].get("clusterIP") != "None":
             yield f"{title(gateway)}: Service reward-server-pods must be headless"

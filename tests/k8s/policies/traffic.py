@@ -7,6 +7,14 @@ from typing import Any
 from tests.k8s.manifests import Manifests, Object, component, pod_labels, pod_spec, title
 
 METADATA = ipaddress.ip_address("169.254.169.254")  # gives out the node's credentials
+NAME_SERVERS = {
+    "kube-dns": {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    },
+    # On the node's own network, where no selector finds it.
+    "node-local-dns": {"ipBlock": {"cidr": "169.254.20.10/32"}},
+}
 GATEWAY = {"app.kubernetes.io/component": "gateway"}
 
 
@@ -65,11 +73,20 @@ def nothing_goes_out_but_what_is_named(manifests: Manifests) -> Iterator[str]:
             yield f"{title(workload)}: no NetworkPolicy limits what goes out"
         if any(ports is None or not peers for ports, peers in rules):
             yield f"{title(workload)}: a NetworkPolicy lets it go anywhere"
-        if not any(53 in (ports or []) for ports, _ in rules):
-            yield f"{title(workload)}: no NetworkPolicy lets it ask for names"
         blocks = [p["ipBlock"] for _, peers in rules for p in peers or [] if "ipBlock" in p]
         if any(_reaches_metadata(block) for block in blocks):
             yield f"{title(workload)}: a NetworkPolicy lets it reach {METADATA}"
+
+
+def names_may_be_asked_for(manifests: Manifests) -> Iterator[str]:
+    """By each policy for itself: where it is the only one, what it does not let out stays in."""
+    for policy in manifests.of("NetworkPolicy"):
+        if "Egress" not in policy["spec"]["policyTypes"] or not policy["spec"]["podSelector"]:
+            continue
+        asked = [peers for ports, peers in _rules([policy], "egress") if ports == [53, 53]]
+        for name, peer in NAME_SERVERS.items():
+            if not any(peer in peers for peers in asked):
+                yield f"{title(policy)}: must let its pods ask {name} for names"
 
 
 def _reaches_metadata(block: Object) -> bool:
@@ -106,6 +123,7 @@ def monitors_find_the_ops_port(manifests: Manifests) -> Iterator[str]:
 POLICIES = (
     servers_let_the_right_ones_in,
     nothing_goes_out_but_what_is_named,
+    names_may_be_asked_for,
     downloads_have_a_way_out,
     monitors_find_the_ops_port,
 )
