@@ -75,7 +75,7 @@ async def test_slow_senders(server, note, full, kind):
             others_scored=good.tally.scored,
         )
         assert set(good.tally.outcomes) == {"200"}
-        assert beside_ms < 5 * alone_ms + 100
+        assert beside_ms < 3 * alone_ms + 50
         assert len(ended) == count
         await _comes(lambda: vitals(server).files <= before.files)
     if kind in TOLD:
@@ -111,7 +111,7 @@ async def test_slow_readers(server, note, full):
     )
     assert set(good.tally.outcomes) == {"200"}
     assert wrong == 0
-    assert beside_ms < 5 * alone_ms + 100
+    assert beside_ms < 3 * alone_ms + 50
 
 
 async def _comes(condition) -> None:
