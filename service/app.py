@@ -69,6 +69,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         RequestContext,
         metrics=metrics,
         overload_status=settings.overload_status,
+        draining=lambda: engine.health.draining,
         log_sample=settings.access_log_sample,
         tracer=tracer,
     )

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,6 @@ class Traced:
     attributes: Mapping[str, str | int | float]
     headers: Mapping[str, str]  # with the caller's `traceparent`, if it sent one
     failed: bool  # by our fault
-
-
-Send = Callable[[Traced], None]
 
 
 class Tracer:

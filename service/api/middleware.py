@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -37,12 +37,14 @@ class RequestContext:
         app: ASGIApp,
         metrics: Metrics,
         overload_status: int | None,
+        draining: Callable[[], bool] = lambda: False,
         log_sample: float = 1.0,
         tracer: Tracer | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._overload_status = overload_status
+        self._draining = draining
         self._log_sample = log_sample
         self._tracer = tracer
 
@@ -74,9 +76,10 @@ class RequestContext:
         except ClientDisconnect:
             answer.status = answer.status or CLIENT_CLOSED
             return "client_closed"
-        except (
-            asyncio.CancelledError
-        ):  # what is not done when a drain's time is up: a body still coming, say
+        except asyncio.CancelledError:
+            if not self._draining():
+                raise
+            # What is not done when a drain's time is up: a body still coming, say.
             error = Busy("the server is shutting down", code="draining")
             return await self._refuse(error, scope, receive, answer)
         except ServiceError as error:

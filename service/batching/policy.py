@@ -21,9 +21,7 @@ DOUBT = 0.05  # of a predicted time: a step may well end so much sooner
 class BatchLimits:
     max_tokens: int  # computed: a context that responses share counts once
     max_responses: int
-    most_tokens: float = (
-        math.inf
-    )  # where a long context takes most of them, and what ran out of memory is known
+    most_tokens: float = math.inf  # of a step over a long context, where one ran out of memory
     max_passed: int = 128  # groups looked at to fill the room that the next in turn does not fit in
 
 

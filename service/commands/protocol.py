@@ -33,9 +33,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if (
-            self.cycle.response_complete
-        ):  # refused before its body had come: the connection is idle only now
+        if self.cycle.response_complete:
+            # Refused before its body had come: the connection is idle only now.
             self._head_is_whole()
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(

@@ -107,16 +107,17 @@ def _ended(lifecycle: Lifecycle) -> int:
     Raises:
         StartError: the server gave up by itself.
     """
-    lost = lifecycle.lost_responses
-    if lifecycle.ended and lifecycle.failure is not None:
-        raise StartError(lifecycle.failure)
-    told = {"lost_responses": lost} if lost else {}
-    logging.getLogger(__name__).info("stopped", extra=told)
-    code = 1 if lost or lifecycle.failure is not None else 0
+    lost, failure = lifecycle.lost_responses, lifecycle.failure
+    if failure is None or not lifecycle.ended:
+        told = {"lost_responses": lost} if lost else {}
+        logging.getLogger(__name__).info("stopped", extra=told)
+    code = 1 if lost or failure is not None else 0
     if not log.flush() or not lifecycle.ended:
         # A thread that is in torch when the interpreter ends, or that writes to a pipe which nobody reads, has the
         # process end with "terminate called", or never.
         os._exit(code)
+    if failure is not None:
+        raise StartError(failure)
     return code
 
 

@@ -65,9 +65,9 @@ async def test_what_would_come_too_late_is_refused_before_its_body_is_read():
         yield b"{}"
 
     async with served() as server:
-        server.app.state.engine.admission = Admission(
-            AdmissionLimits(10, 10, 1000), lambda: 90.0
-        )  # predicted seconds
+        predicted_s = 90.0
+        limits = AdmissionLimits(10, 10, 1000)
+        server.app.state.engine.admission = Admission(limits, lambda: predicted_s)
         answer = await server.client.post(
             "/score", content=body(), headers={"X-Request-Timeout-S": "60"}
         )

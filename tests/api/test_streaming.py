@@ -1,5 +1,6 @@
 """Bodies as they come in: too large, too slow, cut short, and callers that hang up."""
 
+import asyncio
 import json
 
 import anyio
@@ -11,6 +12,20 @@ from tests.models import StandIn, reward
 pytestmark = pytest.mark.anyio
 
 BODY = json.dumps(GOOD).encode()
+
+
+async def test_a_cancelled_call_is_cancelled():
+    """Who cancels it is told nothing of a server that ends."""
+    model = StandIn()
+    async with served(model) as server:
+        model.hold()
+        call = asyncio.ensure_future(server.client.post("/score", json=GOOD))
+        await step_entered(model)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        model.release()
+        await server.still_scores()
 
 
 async def test_a_body_whose_stated_length_is_too_large_is_refused_unread():
