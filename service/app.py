@@ -106,7 +106,10 @@ def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:
     )
     return RewardEngine(
         AdmissionLimits(
-            settings.max_responses, settings.max_queued_responses, settings.max_queued_bytes
+            settings.max_responses,
+            settings.max_queued_responses,
+            settings.max_queued_bytes,
+            several_tenants=settings.api_key_file is not None,
         ),
         Planner(
             BatchLimits(settings.max_batch_tokens or UNTIL_LOADED, settings.max_batch_responses),

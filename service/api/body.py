@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from service.engine import Admission
+from service.engine import Admission, Tenant
 from service.errors import DeadlineExceeded, InvalidRequest
 
 LEAST_S = 1.0  # for a body that is on its way when its deadline is past: what it asks for decides
@@ -19,11 +19,14 @@ _CLOSE = {"Connection": "close"}  # the rest of the body would stand before the 
 class BodyReader:
     """Holds the bytes of one request in the admission count until it is closed."""
 
-    def __init__(self, admission: Admission, max_bytes: int, idle_timeout_s: float) -> None:
+    def __init__(
+        self, admission: Admission, tenant: Tenant, max_bytes: int, idle_timeout_s: float
+    ) -> None:
         self._admission = admission
+        self._tenant = tenant
         self._max_bytes = max_bytes
         self._idle_timeout_s = idle_timeout_s
-        self._held = 0
+        self._held = self._announced = 0
 
     async def read(
         self, request: Request, types: Sequence[str], deadline: float, *, patient: bool
@@ -46,13 +49,14 @@ class BodyReader:
         length = _content_length(request)
         self._check_size(length)
         if patient:
-            await self._admission.wait_for_bytes(length, deadline)
-            self._held = length
+            await self._admission.announce(length, deadline, self._tenant)
+            self._announced = length
         return await self._read(request, deadline)
 
     def release(self) -> None:
-        self._admission.hold_bytes(-self._held)
-        self._held = 0
+        self._admission.hold_bytes(-self._held, self._tenant)
+        self._admission.unannounce(self._announced, self._tenant)
+        self._held = self._announced = 0
 
     async def _read(self, request: Request, deadline: float) -> bytearray:
         body = bytearray()
@@ -73,9 +77,8 @@ class BodyReader:
                 return body
             self._check_size(len(body) + len(chunk))
             body += chunk
-            beyond = max(0, len(body) - self._held)
-            self._admission.hold_bytes(beyond)
-            self._held += beyond
+            self._admission.hold_bytes(len(chunk), self._tenant)
+            self._held += len(chunk)
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:

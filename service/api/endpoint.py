@@ -110,8 +110,9 @@ class Endpoint:
         settings, admission = self._settings, self._engine.admission
         deadline = self._deadline(request, stated_s)
         if not self._wire.patient:
-            admission.foresee(deadline)
-        reader = BodyReader(admission, settings.max_body_bytes, settings.body_timeout_s)
+            admission.foresee(deadline, request.state.tenant)
+        limits = settings.max_body_bytes, settings.body_timeout_s
+        reader = BodyReader(admission, request.state.tenant, *limits)
         with reading(reader):
             types = self._wire.content_types
             body = await reader.read(request, types, deadline, patient=self._wire.patient)
@@ -127,7 +128,7 @@ class Endpoint:
         content_type = request.headers.get("content-type", "")
         sent = Sent(body, content_type, request.headers, request.query_params, request.path_params)
         read = partial(self._wire.read, sent, rules)
-        return await asyncio.to_thread(read) if _is_large(body) else read()
+        return await self._beside(request, read) if _is_large(body) else read()
 
     async def _score(
         self, request: Request, asked: Asked, info: ModelInfo, stated_s: float | None
@@ -147,9 +148,12 @@ class Endpoint:
             state.log["failed"] = failed
         write = partial(_json, asked, scored, Served(info, state.request_id))
         large = scored.usage.responses > LARGE_RESPONSES
-        body = await asyncio.to_thread(write) if large else write()
+        body = await self._beside(request, write) if large else write()
         headers = score_headers(info, scored.timing)
         return Response(body, headers=headers, media_type="application/json")
+
+    async def _beside(self, request: Request, work: Callable[[], T]) -> T:
+        return await self._engine.beside(request.state.tenant.name, work)
 
     def _timeout_s(self, *stated_s: float | None) -> float:
         """The smallest that the caller states; where it states none, the setting."""

@@ -42,6 +42,15 @@ class Request:
     groups: dict[Group, dict[Job, None]] = field(default_factory=dict)
 
 
+@dataclass(slots=True, eq=False)
+class TenantWork:
+    """What one tenant has in line."""
+
+    weight: float
+    tally: Tally = field(default_factory=Tally)
+    responses: int = 0
+
+
 Entry = tuple[float, int, int, Request]  # due, number, version
 
 
@@ -65,6 +74,7 @@ class Line:
         self._heaps: dict[ShareKey, list[Entry]] = {}
         self._deadlines: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
+        self._tenants: dict[str, TenantWork] = {}
         self.tally = Tally()  # all there is to compute, a context once a group
         self.responses = 0
 
@@ -99,6 +109,10 @@ class Line:
     def clear(self) -> list[Job]:
         return [job for ticket in list(self._requests) for job in self.remove(ticket)]
 
+    def of_tenant(self, tenant: str) -> tuple[TenantWork | None, float]:
+        """What the tenant has in line, and the weights of all that have something, summed."""
+        return self._tenants.get(tenant), sum(work.weight for work in self._tenants.values())
+
     def oldest_queued_at(self) -> float | None:
         first = next(iter(self._requests.values()), None)
         return None if first is None else first.queued_at
@@ -126,6 +140,7 @@ class Line:
     def _join(self, job: Job) -> Request:
         ticket = job.ticket
         key = self._shares.join(ticket.share)
+        self._tenants.setdefault(key[0], TenantWork(ticket.share.weight))
         self._heaps.setdefault(key, [])
         request = Request(ticket, key, job.queued_at, next(self._numbers))
         self._requests[ticket] = request
@@ -133,7 +148,7 @@ class Line:
         return request
 
     def _put(self, request: Request, job: Job) -> None:
-        example = job.example
+        example, tenant = job.example, self._tenants[request.share[0]]
         # Without a name nobody else can have the same context: a group of its own.
         key = (request.share, example.prefix_key or job, example.prefix_tokens)
         group = self._groups.get(key)
@@ -141,12 +156,15 @@ class Line:
             prefix = example.prefix_tokens
             group = self._groups[key] = Group(key, example, prefix, prefix)
             self.tally.add_context(example)
+            tenant.tally.add_context(example)
         own = own_work(example, job.waiting)
         group.jobs[job] = None
         group.tokens += own[0]
         group.responses += len(job.waiting)
         self.responses += len(job.waiting)
+        tenant.responses += len(job.waiting)
         self.tally.add(own)
+        tenant.tally.add(own)
         request.left.add(own)
         if group not in request.groups:
             request.groups[group] = {}
@@ -190,9 +208,11 @@ class Line:
     def _took(
         self, request: Request, group: Group, job: Job, taken: Sequence[int], *, gone: bool
     ) -> None:
-        own = own_work(job.example, taken)
+        own, tenant = own_work(job.example, taken), self._tenants[request.share[0]]
         self.responses -= len(taken)
+        tenant.responses -= len(taken)
         self.tally.add(own, -1)
+        tenant.tally.add(own, -1)
         request.left.add(own, -1)
         group.tokens -= own[0]
         group.responses -= len(taken)
@@ -204,6 +224,7 @@ class Line:
         if not group.jobs:
             del self._groups[group.key]
             self.tally.add_context(group.example, -1)
+            self._tenants[request.share[0]].tally.add_context(group.example, -1)
         del request.groups[group][job]
         if not request.groups[group]:
             del request.groups[group]
@@ -213,6 +234,8 @@ class Line:
 
     def _leave(self, request: Request) -> None:
         del self._requests[request.ticket]
+        if not self._tenants[request.share[0]].responses:
+            del self._tenants[request.share[0]]
         if self._shares.leave(request.share):
             del self._heaps[request.share]
         # Whoever is gone is soon forgotten, but not one by one.

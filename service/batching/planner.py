@@ -114,7 +114,7 @@ class Planner:
             planned = self._line.take(self._limits)
         for job in expired:
             error = DeadlineExceeded("the deadline passed before the response was scored")
-            job.ticket.settle(job.item, [(r, error) for r in job.waiting], now)
+            job.settle(((r, error) for r in job.waiting), now)
         return planned
 
     def close(self) -> list[Job]:
@@ -152,7 +152,21 @@ class Planner:
 
     def backlog_s(self) -> float:
         """Predicted time of everything in line."""
-        work, limits = self.queued_work, self._limits
-        by_tokens = math.ceil(work.tokens / limits.max_tokens)
-        by_responses = math.ceil(self.queued_responses / limits.max_responses)
+        return self._time_s(self.queued_work, self.queued_responses)
+
+    def wait_s(self, tenant: str, weight: float) -> float:
+        """Predicted time until what a tenant has in line is scored, and with it whatever it adds next.
+
+        While all who wait have work, a tenant gets its weight's share of the device, so that its own work takes so
+        much longer; it never takes longer than everything together.
+        """
+        with self._changed:
+            own, weights = self._line.of_tenant(tenant)
+        others = weights - (own.weight if own else 0.0)
+        alone_s = self._time_s(own.tally.work, own.responses) if own else 0.0
+        return min(self.backlog_s(), alone_s * (others + weight) / weight)
+
+    def _time_s(self, work: Work, responses: int) -> float:
+        by_tokens = math.ceil(work.tokens / self._limits.max_tokens)
+        by_responses = math.ceil(responses / self._limits.max_responses)
         return self._cost.predict_s(work, max(by_tokens, by_responses))

@@ -62,6 +62,12 @@ class Runner:
         now = self._clock()
         return self._planner.backlog_s() + sum(step.left_s(now) for step in self._under_way())
 
+    def wait_s(self, tenant: str, weight: float) -> float:
+        """Predicted time until a tenant's next request is scored, with its share of the device."""
+        now = self._clock()
+        running_s = sum(step.left_s(now) for step in self._under_way())
+        return self._planner.wait_s(tenant, weight) + running_s
+
     def between_steps(self, work: Callable[[Callable[[], None]], float]) -> Future[float]:
         """Have the model thread do it before its next step; it calls its argument as it gets on."""
         errand = Errand(work)
@@ -73,7 +79,7 @@ class Runner:
         now = self._clock()
         error = Busy("the server is shutting down", code="draining")
         for job in self._planner.close():
-            job.ticket.settle(job.item, [(r, error) for r in job.waiting], now)
+            job.settle(((r, error) for r in job.waiting), now)
 
     def forsake(self) -> int:
         """Tell whoever is in a step under way, too, and wait for it no longer; how many responses were lost."""
@@ -216,4 +222,4 @@ class Runner:
     def _settle(self, planned: PlannedStep, outcomes: list[list[Outcome]]) -> None:
         now = self._clock()
         for job, part, group in zip(planned.jobs, planned.step, outcomes, strict=True):
-            job.ticket.settle(job.item, list(zip(part.responses, group, strict=True)), now)
+            job.settle(zip(part.responses, group, strict=True), now)

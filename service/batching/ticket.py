@@ -1,6 +1,6 @@
 """Who waits for rewards, for what, and what a step is made of; no order and no lock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,13 +44,18 @@ class Ticket(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One item in line: what is left of it to score, and for whom."""
+    """Some responses of one item in line: what is left of them to score, and for whom."""
 
     ticket: Ticket
     item: int  # which of the caller's items
     example: Example
     queued_at: float
-    waiting: list[int] = field(default_factory=list)  # responses not yet in a step
+    waiting: list[int] = field(default_factory=list)  # the example's responses not yet in a step
+    first: int = 0  # which of the item's responses the example's first one is
+
+    def settle(self, outcomes: Iterable[tuple[int, Outcome]], now: float) -> None:
+        """Tell the caller the outcomes of some of the example's responses."""
+        self.ticket.settle(self.item, [(self.first + r, o) for r, o in outcomes], now)
 
     def take(self, count: int) -> Slice:
         """Its first so many waiting responses, no longer waiting."""

@@ -19,16 +19,19 @@ class AdmissionLimits:
     max_responses: int  # of one request
     max_queued_responses: int
     max_queued_bytes: int
+    several_tenants: bool = False  # then each leaves as much of a limit free as it holds of it
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tenant:
-    """Who the key belongs to, what it may hold of the line, and what it holds."""
+    """Who the key belongs to, what it may hold of the queue, and what it holds."""
 
     name: str = "default"
     weight: float = 1.0
     max_queued_responses: int | None = None
     held_responses: int = 0
+    held_bytes: int = 0
+    announced_bytes: int = 0  # of bodies on their way, by their Content-Length
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,12 @@ class Caller:
 class Admission:
     """Counts what is held from the first body byte to the answer. Lives on the event loop."""
 
-    def __init__(self, limits: AdmissionLimits, backlog_s: Callable[[], float]) -> None:
+    def __init__(self, limits: AdmissionLimits, backlog_s: Callable[[Tenant], float]) -> None:
+        """
+        Args:
+            limits: of a request, and of the queue.
+            backlog_s: predicted wait of a tenant's next request, by its own backlog and its share of the device.
+        """
         self._limits = limits
         self._backlog_s = backlog_s
         self._responses = 0
@@ -52,29 +60,38 @@ class Admission:
         self._lines: dict[str, asyncio.Lock] = {}
         self._closed = False
 
-    def hold_bytes(self, count: int) -> None:
-        """Count request bytes while they stream in; give them back with a negative count.
+    def hold_bytes(self, count: int, tenant: Tenant) -> None:
+        """Count request bytes as they come in; give them back with a negative count.
 
         Raises:
-            Busy: they would exceed what may wait at once.
+            Busy: they would exceed what may wait at once, or the tenant's part of it.
         """
-        if count > 0 and self._bytes + count > self._limits.max_queued_bytes:
-            raise self._busy("too many request bytes are waiting")
+        if count > 0:
+            self._check_bytes(count, tenant)
         self._bytes += count
+        tenant.held_bytes += count
         if count < 0:
             self._given_back.set()
 
-    async def wait_for_bytes(self, count: int, deadline: float) -> None:
-        """Count them as soon as there is room for all of them.
+    async def announce(self, count: int, deadline: float, tenant: Tenant) -> None:
+        """Wait until a body of so many bytes has room, and keep that room from the tenant's other bodies.
+
+        Other tenants' room is taken only by bytes that have come: whoever announces much and sends little is in
+        nobody else's way. `unannounce` gives the room back.
 
         Raises:
-            InvalidRequest: body_too_large: there never will be.
+            InvalidRequest: body_too_large: there never will be room.
             Busy: the deadline (monotonic seconds) came first.
         """
         if count > self._limits.max_queued_bytes:
             message = f"the body exceeds the {self._limits.max_queued_bytes} bytes that may wait"
             raise InvalidRequest(message, code="body_too_large")
-        await self._patiently(partial(self.hold_bytes, count), deadline, "bytes")
+        announce = partial(self._announce, count, tenant)
+        await self._patiently(announce, deadline, f"bytes of {tenant.name}", tenant)
+
+    def unannounce(self, count: int, tenant: Tenant) -> None:
+        tenant.announced_bytes -= count
+        self._given_back.set()
 
     @asynccontextmanager
     async def hold(self, responses: int, deadline: float, caller: Caller) -> AsyncIterator[None]:
@@ -93,7 +110,7 @@ class Admission:
         self._check_ever(responses, tenant)
         take = partial(self._take, responses, deadline, tenant)
         if caller.patient:
-            await self._patiently(take, deadline, f"responses of {tenant.name}")
+            await self._patiently(take, deadline, f"responses of {tenant.name}", tenant)
         else:
             take()
         try:
@@ -101,15 +118,15 @@ class Admission:
         finally:
             self._count(-responses, tenant)
 
-    def foresee(self, deadline: float) -> None:
+    def foresee(self, deadline: float, tenant: Tenant) -> None:
         """Refuse what would come too late whatever it asks for: before its body is read, it costs least.
 
         Raises:
             Busy: overloaded.
         """
         # A deadline that is past already is a 504, not a 429.
-        if self._backlog_s() > IN_HAND * (deadline - time.monotonic()) > 0:
-            raise self._busy("the predicted wait passes the request's deadline")
+        if self._backlog_s(tenant) > IN_HAND * (deadline - time.monotonic()) > 0:
+            raise self._busy("the predicted wait passes the request's deadline", tenant)
 
     def close(self) -> None:
         """Whoever waits for room is told that the server is going."""
@@ -130,11 +147,13 @@ class Admission:
             raise Busy("the server is shutting down", code="draining")
         return left_s > 0
 
-    async def _patiently(self, take: Callable[[], None], deadline: float, line: str) -> None:
+    async def _patiently(
+        self, take: Callable[[], None], deadline: float, line: str, tenant: Tenant
+    ) -> None:
         """First come, first served: only the first of a line asks again."""
         lock = self._lines.setdefault(line, asyncio.Lock())
         if not await waited(deadline - time.monotonic(), lock.acquire()):
-            raise self._busy("others wait for room, too")
+            raise self._busy("others wait for room, too", tenant)
         try:
             while True:
                 try:
@@ -147,8 +166,14 @@ class Admission:
 
     def _take(self, responses: int, deadline: float, tenant: Tenant) -> None:
         self._check(responses, tenant)
-        self.foresee(deadline)
+        self.foresee(deadline, tenant)
         self._count(responses, tenant)
+
+    def _announce(self, count: int, tenant: Tenant) -> None:
+        self._check_bytes(count, tenant)
+        if tenant.announced_bytes + count > self._limits.max_queued_bytes:
+            raise self._busy("too many request bytes are on their way", tenant)
+        tenant.announced_bytes += count
 
     def _check_ever(self, responses: int, tenant: Tenant) -> None:
         limits, quota = self._limits, tenant.max_queued_responses
@@ -160,9 +185,30 @@ class Admission:
     def _check(self, responses: int, tenant: Tenant) -> None:
         limits, quota = self._limits, tenant.max_queued_responses
         if quota is not None and tenant.held_responses + responses > quota:
-            raise self._busy(f"this key may have {quota} responses waiting", "quota_exceeded")
-        if self._responses + responses > limits.max_queued_responses:
-            raise self._busy("too many responses are waiting")
+            message = f"this key may have {quota} responses waiting"
+            raise self._busy(message, tenant, "quota_exceeded")
+        room = limits.max_queued_responses - self._responses - responses
+        if room < 0:
+            raise self._busy("too many responses are waiting", tenant)
+        if not self._leaves_room(tenant.held_responses, responses, room):
+            message = "this key has its part of the responses that may wait"
+            raise self._busy(message, tenant, "quota_exceeded")
+
+    def _check_bytes(self, count: int, tenant: Tenant) -> None:
+        room = self._limits.max_queued_bytes - self._bytes - count
+        if room < 0:
+            raise self._busy("too many request bytes are waiting", tenant)
+        if not self._leaves_room(tenant.held_bytes, count, room):
+            message = "this key has its part of the request bytes that may wait"
+            raise self._busy(message, tenant, "quota_exceeded")
+
+    def _leaves_room(self, held: int, more: int, room: int) -> bool:
+        """Whether a tenant that holds so much may take more and leave so much room.
+
+        It may while it leaves as much as it then holds: one tenant takes at most half of a limit, two that fill it
+        a third each, and there is always room for another. What holds nothing yet may always have its first.
+        """
+        return not self._limits.several_tenants or not held or held + more <= room
 
     def _count(self, responses: int, tenant: Tenant) -> None:
         self._responses += responses
@@ -170,5 +216,6 @@ class Admission:
         if responses < 0:
             self._given_back.set()
 
-    def _busy(self, message: str, code: str = "overloaded") -> Busy:
-        return Busy(message, code=code, retry_after_s=min(60.0, max(1.0, self._backlog_s() / 2)))
+    def _busy(self, message: str, tenant: Tenant, code: str = "overloaded") -> Busy:
+        wait_s = self._backlog_s(tenant) / 2
+        return Busy(message, code=code, retry_after_s=min(60.0, max(1.0, wait_s)))

@@ -84,10 +84,6 @@ class Call:
         """Every response has its outcome."""
         return self._left == 0
 
-    def settle_item(self, item: int, error: ServiceError, now: float) -> None:
-        """The same error for every response of an item."""
-        self.settle(item, [(r, error) for r in range(len(self._outcomes[item]))], now)
-
     async def wait(self) -> None:
         await self._done.wait()
 

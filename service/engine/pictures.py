@@ -1,26 +1,25 @@
-"""Pictures to patches on a pool of threads: each content decoded once a tenant, also across requests."""
+"""Pictures to patches beside the event loop: each content decoded once a tenant, also across requests."""
 
 import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from service.core import Patches, Picture, RewardModel
+from service.engine.fair_pool import FairPool, Flow
 from service.errors import Failure, ServiceError
 from service.inputs.fetch import Fetcher
-from service.inputs.images import ANIMATED, ImageLimits, decode_image
+from service.inputs.images import ANIMATED, ImageLimits, decode_image, decoding_bytes
 from service.inputs.sources import is_fetched, picture_bytes
 from service.metrics import Metrics
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FETCHES = 32  # URLs read at once
+FETCHES = 32  # URLs and paths that one tenant has read at once
 ENTRY_BYTES = 1024  # what keeping a picture costs beside its patches
 # Tenant, model, and the encoded bytes. The tenant is part of it, so that how fast a picture is
 # answered tells nobody what others have sent.
@@ -37,7 +36,7 @@ class PreparedPicture:
 class Decoding:
     """One picture being decoded, and how many requests wait for it."""
 
-    task: asyncio.Task[PreparedPicture]
+    task: asyncio.Future[PreparedPicture]
     waiters: int = 0
 
 
@@ -75,46 +74,50 @@ class Pictures:
     def __init__(
         self,
         fetcher: Fetcher,
-        pool: ThreadPoolExecutor,
+        pool: FairPool,
         max_pixels: int,
         cache: PictureCache,
         metrics: Metrics,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
-        self._fetch_pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        self._fetch_pool = FairPool(FETCHES, "fetch")
         self._max_pixels = max_pixels
         self._cache = cache
         self._metrics = metrics
         self._decoding: dict[Key, Decoding] = {}
 
     def close(self) -> None:
-        self._fetch_pool.shutdown(wait=False, cancel_futures=True)
+        self._fetch_pool.close()
 
     async def prepare(
-        self, model: RewardModel, picture: Picture, tenant: str
+        self, model: RewardModel, picture: Picture, flow: Flow
     ) -> tuple[Key, PreparedPicture] | ServiceError:
         """The patches under the name of their content, or what is wrong with the picture."""
         try:
             pool = self._fetch_pool if is_fetched(picture) else self._pool
-            data, digest = await _in(pool, partial(_read, picture, self._fetcher))
-            key = (tenant, model.info.fingerprint, digest)
+            read = pool.submit(flow, partial(_read, picture, self._fetcher))
+            data, digest, num_bytes = await asyncio.wrap_future(read)
+            key = (flow.tenant, model.info.fingerprint, digest)
             limits = ImageLimits(self._max_pixels, model.info.apply_exif)
-            return key, await self._once(key, partial(_decode, model, data, limits))
+            decode = partial(_decode, model, data, limits)
+            return key, await self._once(key, lambda: self._pool.submit(flow, decode, num_bytes))
         except ServiceError as error:
             return error
         except Exception:
             log.exception("the model failed on a picture")
             return Failure("the model failed on the picture", code="model_failure")
 
-    async def _once(self, key: Key, decode: Callable[[], PreparedPicture]) -> PreparedPicture:
+    async def _once(
+        self, key: Key, decode: Callable[[], "Future[PreparedPicture]"]
+    ) -> PreparedPicture:
         kept = self._cache.get(key)
         self._metrics.picture_looked_up(hit=kept is not None or key in self._decoding)
         if kept is not None:
             return kept
         decoding = self._decoding.get(key)
         if decoding is None:
-            task = asyncio.ensure_future(_in(self._pool, decode))
+            task = asyncio.wrap_future(decode())
             decoding = self._decoding[key] = Decoding(task)
             task.add_done_callback(partial(self._decoded, key, decoding))
         return await self._shared(key, decoding)
@@ -130,7 +133,7 @@ class Pictures:
                 self._forget(key, decoding)
                 decoding.task.cancel()
 
-    def _decoded(self, key: Key, decoding: Decoding, task: asyncio.Task[PreparedPicture]) -> None:
+    def _decoded(self, key: Key, decoding: Decoding, task: asyncio.Future[PreparedPicture]) -> None:
         self._forget(key, decoding)
         if not task.cancelled() and task.exception() is None:
             self._cache.put(key, task.result())
@@ -175,13 +178,10 @@ class Lease:
                 self._hold(-num_bytes)
 
 
-def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Awaitable[T]:
-    return asyncio.get_running_loop().run_in_executor(pool, work)
-
-
-def _read(picture: Picture, fetcher: Fetcher) -> tuple[bytes, bytes]:
+def _read(picture: Picture, fetcher: Fetcher) -> tuple[bytes, bytes, int]:
+    """The encoded picture, its SHA-256, and the memory that decoding it takes."""
     data = picture_bytes(picture, fetcher)
-    return data, hashlib.sha256(data).digest()
+    return data, hashlib.sha256(data).digest(), decoding_bytes(data)
 
 
 def _decode(model: RewardModel, data: bytes, limits: ImageLimits) -> PreparedPicture:

@@ -3,18 +3,23 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from service.batching.planner import Planner, Share
 from service.batching.runner import Runner
 from service.core import DeviceMemory, Item, RewardModel
-from service.engine.admission import Admission, AdmissionLimits, Caller
+from service.engine.admission import Admission, AdmissionLimits, Caller, Tenant
 from service.engine.call import Call, Scored
+from service.engine.fair_pool import Flow
 from service.engine.health import Health, HealthLimits
 from service.engine.preparation import Preparer
 from service.engine.scoring import Scoring
 from service.engine.signs import RunSigns
 from service.errors import BadItem, Busy
 from service.metrics import Metrics
+
+T = TypeVar("T")
 
 
 class RewardEngine:
@@ -31,7 +36,7 @@ class RewardEngine:
         max_runs: int = 64,
     ) -> None:
         self.health = Health(health)
-        self.admission = Admission(limits, self._backlog_s)
+        self.admission = Admission(limits, self._wait_s)
         # The device; called from the model's thread.
         self.on_lost: Callable[[], None] = lambda: None
         self._planner = planner
@@ -96,6 +101,10 @@ class RewardEngine:
         """
         return self.health.model
 
+    async def beside(self, tenant: str, work: Callable[[], T]) -> T:
+        """Do it beside the event loop, where tenants take turns: parsing a large body, writing a large answer."""
+        return await self._preparer.beside(Flow(tenant, object()), work)
+
     def memory(self) -> DeviceMemory | None:
         return self._attached.memory() if self._attached else None
 
@@ -140,13 +149,15 @@ class RewardEngine:
         self, call: Call, items: Sequence[Item | BadItem], fail: bool, caller: Caller
     ) -> Scored:
         model, responses = self.health.trusted_model, call.responses
+        flow = Flow(caller.tenant.name, call)
         async with self.admission.hold(responses, call.deadline, caller):
-            lease = self._preparer.lease(self.admission.hold_bytes)
+            hold = partial(self.admission.hold_bytes, tenant=caller.tenant)
+            lease = self._preparer.lease(hold)
             try:
-                plan = await self._preparer.plan(items)
+                plan = await self._preparer.plan(items, flow)
                 signs = self._signs if caller.run else None
                 scoring = Scoring(call, fail, self._planner, self._metrics, signs)
-                return await scoring.run(self._preparer, model, plan, lease)
+                return await scoring.run(self._preparer, model, plan, flow, lease)
             except asyncio.CancelledError:
                 self._metrics.responses_done("cancelled", responses)
                 raise
@@ -155,6 +166,10 @@ class RewardEngine:
                 call.wanted = False
                 if not call.settled:  # else nothing of it is in line
                     self._planner.cancel(call)
+
+    def _wait_s(self, tenant: Tenant) -> float:
+        """Predicted seconds until a tenant's next request is scored."""
+        return self._runner.wait_s(tenant.name, tenant.weight) if self._runner else 0.0
 
     def _backlog_s(self) -> float:
         return self._runner.backlog_s() if self._runner else 0.0

@@ -6,13 +6,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from service.batching.planner import Job, Outcome, Planner
-from service.core import Example, RewardModel
+from service.core import Example, RewardModel, Warned
 from service.engine.call import Call, Scored, Timing, refusal, usage_of
+from service.engine.fair_pool import Flow
 from service.engine.pictures import Lease
-from service.engine.plan import Plan
+from service.engine.plan import Place, Plan
 from service.engine.preparation import Prepared, Preparer
 from service.engine.signs import RunSigns
 from service.engine.waiting import waited
@@ -32,90 +34,90 @@ class Scoring:
         self._planner = planner
         self._metrics = metrics
         self._signs = signs  # None: the caller names no run
-        self._prepared: list[Prepared | None] = []
+        self._prepared: dict[Place, Prepared] = {}
         self._prepared_at = 0.0
 
-    async def run(self, preparer: Preparer, model: RewardModel, plan: Plan, lease: Lease) -> Scored:
+    async def run(
+        self, preparer: Preparer, model: RewardModel, plan: Plan, flow: Flow, lease: Lease
+    ) -> Scored:
         """
         Raises:
             ServiceError: the request as a whole is refused.
         """
         call = self._call
         with self._planner.expecting():
-            prepared = await self._prepare(preparer, model, plan, lease)
+            prepared = await self._prepare(preparer, model, plan, flow, lease)
         await waited(call.deadline - time.monotonic(), call.wait())
         if not call.settled:  # thousands can have the same deadline
             await preparer.turns.take()
         answer = partial(self._answer, prepared)
-        large = call.responses > LARGE
-        return await asyncio.to_thread(answer) if large else answer()
+        return await preparer.beside(flow, answer) if call.responses > LARGE else answer()
 
     async def _prepare(
-        self, preparer: Preparer, model: RewardModel, plan: Plan, lease: Lease
-    ) -> list[Prepared]:
-        """Until everything is in line or has an error of its own."""
+        self, preparer: Preparer, model: RewardModel, plan: Plan, flow: Flow, lease: Lease
+    ) -> list[tuple[Place, Prepared]]:
+        """Until everything is in line or has an error of its own; in the order of the request."""
         call, begin = self._call, time.monotonic()
-        self._prepared = [None] * len(plan.items)
-        work = preparer.prepare(model, plan, call.share.tenant, lease, self._ready)
+        work = preparer.prepare(model, plan, flow, lease, self._ready)
         await waited(call.deadline - time.monotonic(), work)
         self._prepared_at = time.monotonic()
         self._metrics.prepared(self._prepared_at - begin, len(plan.pictures))
-        prepared = self._told_late()
+        prepared = self._told_late(plan)
         if self._fail:
-            self._refuse([(i, e.response, e) for i, x in enumerate(prepared) for e in _refusals(x)])
+            self._refuse(list(_refusals(prepared)))
             await self._submit_in_turns(prepared)
         return prepared
 
-    def _ready(self, some: list[tuple[int, Prepared]]) -> None:
+    def _ready(self, some: list[tuple[Place, Prepared]]) -> None:
         """With `on_error: null` what is ready joins the line, so that a deadline costs only the rest.
 
         With `fail` it has to wait: one bad item refuses the request, and then nothing of it is scored.
         """
-        for i, prepared in some:
-            self._prepared[i] = prepared
+        self._prepared |= some
         if not self._fail:
             self._submit(some)
 
-    def _told_late(self) -> list[Prepared]:
+    def _told_late(self, plan: Plan) -> list[tuple[Place, Prepared]]:
         late = DeadlineExceeded("the deadline passed before it was prepared")
-        missing: list[tuple[int, Prepared]] = [
-            (i, late) for i, x in enumerate(self._prepared) if x is None
-        ]
-        self._ready(missing)
-        return [x for x in self._prepared if x is not None]
+        places = plan.places()
+        self._ready([(place, late) for place in places if place not in self._prepared])
+        return [(place, self._prepared[place]) for place in places]
 
-    async def _submit_in_turns(self, prepared: Sequence[Prepared]) -> None:
-        entries = enumerate(prepared)
+    async def _submit_in_turns(self, prepared: Sequence[tuple[Place, Prepared]]) -> None:
+        entries = iter(prepared)
         while some := list(itertools.islice(entries, JOBS_AT_ONCE)):
             self._submit(some)
             if len(some) == JOBS_AT_ONCE:
                 await asyncio.sleep(0)
 
-    def _submit(self, some: Sequence[tuple[int, Prepared]]) -> None:
+    def _submit(self, some: Sequence[tuple[Place, Prepared]]) -> None:
         now = time.monotonic()
-        jobs = [job for i, prepared in some for job in self._jobs(i, prepared, now)]
+        jobs = [job for place, prepared in some for job in self._jobs(place, prepared, now)]
         if jobs:
             self._planner.submit(jobs)
 
-    def _jobs(self, i: int, prepared: Prepared, now: float) -> Iterator[Job]:
+    def _jobs(self, place: Place, prepared: Prepared, now: float) -> Iterator[Job]:
         if isinstance(prepared, ServiceError):
-            self._call.settle_item(i, prepared, now)
+            refused = [(place.first + r, prepared) for r in range(place.responses)]
+            self._call.settle(place.item, refused, now)
             return
-        refused = [(r, e) for r, e in prepared.refused.items() if isinstance(e, ServiceError)]
+        refused = [
+            (place.first + r, e) for r, e in prepared.refused.items() if isinstance(e, ServiceError)
+        ]
         if refused:
-            self._call.settle(i, refused, now)
+            self._call.settle(place.item, refused, now)
         waiting = [r for r in range(len(prepared.lengths)) if r not in prepared.refused]
         if waiting:
-            yield Job(self._call, i, prepared, now, waiting)
+            yield Job(self._call, place.item, prepared, now, waiting, place.first)
 
     # The answer
 
-    def _answer(self, prepared: Sequence[Prepared]) -> Scored:
+    def _answer(self, prepared: Sequence[tuple[Place, Prepared]]) -> Scored:
         call = self._call
         outcomes = call.outcomes(DeadlineExceeded("the deadline passed before it was scored"))
         if self._fail:
             self._refuse(list(_errors(outcomes)))
-        examples = [e for e in prepared if isinstance(e, Example)]
+        examples = [e for _, e in prepared if isinstance(e, Example)]
         usage = usage_of(examples, outcomes, call.saved_tokens)
         timing = self._timing()
         self._metrics.waited(timing.queue)
@@ -124,13 +126,7 @@ class Scoring:
             scored = _siblings(prepared, outcomes)
             self._signs.add(call.share.tenant, call.share.run, scored, time.monotonic())
         self._metrics.tokens(usage.text_tokens, usage.image_tokens)
-        warnings = [
-            (i, note)
-            for i, e in enumerate(prepared)
-            if isinstance(e, Example)
-            for note in e.warnings
-        ]
-        return Scored(outcomes, warnings, usage, timing)
+        return Scored(outcomes, list(_warnings(prepared)), usage, timing)
 
     def _refuse(self, errors: list[tuple[int, int | None, ServiceError]]) -> None:
         if errors:
@@ -158,11 +154,28 @@ class Scoring:
         )
 
 
-def _refusals(prepared: Prepared) -> list[ServiceError]:
-    """Every error that preparation found in one item."""
-    if isinstance(prepared, ServiceError):
-        return [prepared]
-    return [e for e in prepared.refused.values() if isinstance(e, ServiceError)]
+def _refusals(
+    prepared: Sequence[tuple[Place, Prepared]],
+) -> Iterator[tuple[int, int | None, ServiceError]]:
+    """(item, response, error) of all that preparation refused; what is wrong with a whole item stands once."""
+    refused: set[int] = set()
+    for place, found in prepared:
+        if isinstance(found, Example):
+            errors = (e for e in found.refused.values() if isinstance(e, ServiceError))
+            yield from ((place.item, e.response, e) for e in errors)
+        elif place.item not in refused:
+            refused.add(place.item)
+            yield place.item, found.response, found
+
+
+def _warnings(prepared: Sequence[tuple[Place, Prepared]]) -> Iterator[tuple[int, Warned]]:
+    """(item, what); what goes for a whole item stands once."""
+    for place, found in prepared:
+        for note in found.warnings if isinstance(found, Example) else ():
+            if note.response is not None:
+                yield place.item, replace(note, response=place.first + note.response)
+            elif place.first == 0:
+                yield place.item, note
 
 
 def _errors(
@@ -175,13 +188,14 @@ def _errors(
 
 
 def _siblings(
-    prepared: Sequence[Prepared], outcomes: Sequence[Sequence[Outcome]]
+    prepared: Sequence[tuple[Place, Prepared]], outcomes: Sequence[Sequence[Outcome]]
 ) -> Iterator[tuple[bytes, float, int]]:
     """(context, reward, tokens of the response) of all that was scored."""
-    for example, group in zip(prepared, outcomes, strict=True):
+    for place, example in prepared:
         if isinstance(example, Example):
             context = example.prefix_key or random.randbytes(16)  # noqa: S311 - only its own
-            for length, outcome in zip(example.lengths, group, strict=True):
+            group = outcomes[place.item][place.first :]
+            for length, outcome in zip(example.lengths, group, strict=False):
                 if not isinstance(outcome, ServiceError):
                     yield context, outcome, length - example.prefix_tokens
 

@@ -1,21 +1,24 @@
-"""The texts of all requests that wait, encoded together on one thread."""
+"""The texts of requests that wait, encoded in batches beside the event loop; tenants and their requests take turns."""
 
 import asyncio
 import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from service.core import Example, Item, Patches, Picture, RewardModel
+from service.engine.fair_pool import FairPool, Flow
 from service.engine.turns import Turns
 from service.errors import Failure
 
 log = logging.getLogger(__name__)
 
-RESPONSES_AT_ONCE = 256  # bounds how long one request's texts keep another's waiting
+# A batch: what bounds how long one request's texts keep another's waiting.
+RESPONSES_AT_ONCE = 256
+CHARS_AT_ONCE = 2**18
+SECOND_THREAD_CHARS = 2**16  # a tenant's texts that wait before another thread is worth its start
 Encodings = list[Example | Exception]
 
 
@@ -27,68 +30,112 @@ class Piece:
     items: list[Item]
     patches: Mapping[Picture, Patches]
     future: asyncio.Future[Encodings]
+    responses: int
+    chars: int
 
-    @property
-    def responses(self) -> int:
-        return sum(len(item.responses) for item in self.items)
+
+@dataclass(slots=True)
+class _Waiting:
+    """One tenant's pieces, by request, and how many threads have been asked for them."""
+
+    requests: OrderedDict[Flow, deque[Piece]] = field(default_factory=OrderedDict)
+    chars: int = 0
+    threads: int = 0
+
+    def add(self, flow: Flow, piece: Piece) -> None:
+        self.requests.setdefault(flow, deque()).append(piece)
+        self.chars += piece.chars
+
+    def batch(self) -> list[Piece]:
+        """A piece of each request in turn, up to a batch, of one model."""
+        taken: list[Piece] = []
+        responses = chars = 0
+        while self.requests:
+            flow, pieces = next(iter(self.requests.items()))
+            piece = pieces[0]
+            chars += piece.chars
+            full = responses >= RESPONSES_AT_ONCE or chars > CHARS_AT_ONCE
+            if taken and (full or piece.model is not taken[0].model):
+                break
+            pieces.popleft()
+            self.chars -= piece.chars
+            self.requests.move_to_end(flow)
+            if not pieces:
+                del self.requests[flow]
+            if piece.future.cancelled():
+                chars -= piece.chars
+            else:
+                taken.append(piece)
+                responses += piece.responses
+        return taken
 
 
 class Tokeniser:
-    """Single requests that come together would cost a task and a small batch each; so whatever waits goes at once.
-
-    One thread is enough: the tokeniser spreads a batch over the cores by itself, and what is left is Python, which
-    more threads would not make faster but take from the event loop.
+    """Single requests that come together would cost a task and a small batch each; so what waits of a tenant goes
+    at once, on one thread while it is little, on more where there is much.
     """
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, threads: int) -> None:
         self._turns = turns
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._waiting: deque[Piece] = deque()
+        self._most = threads
+        self._pool = FairPool(threads, "encode")
+        self._tenants: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
-        self._busy = False
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
     def encode(
-        self, model: RewardModel, items: list[Item], patches: Mapping[Picture, Patches]
+        self, model: RewardModel, items: list[Item], patches: Mapping[Picture, Patches], flow: Flow
     ) -> asyncio.Future[Encodings]:
         """An example or what went wrong, item by item; to be called on the event loop."""
         future: asyncio.Future[Encodings] = asyncio.get_running_loop().create_future()
+        responses = sum(len(item.responses) for item in items)
+        chars = sum(map(chars_of, items))
         with self._lock:
-            self._waiting.append(Piece(model, items, patches, future))
-            idle, self._busy = not self._busy, True
-        if idle:
-            self._pool.submit(self._work)
+            waiting = self._tenants.setdefault(flow.tenant, _Waiting())
+            waiting.add(flow, Piece(model, items, patches, future, responses, chars))
+            wanted = min(self._most, 1 + waiting.chars // SECOND_THREAD_CHARS)
+            more = waiting.threads < wanted
+            waiting.threads += more
+        if more:
+            self._pool.submit(Flow(flow.tenant, "texts"), partial(self._work, flow.tenant))
         return future
 
-    def _work(self) -> None:
-        while pieces := self._take():
-            encoded = _encode_pieces(pieces)
-            loop = pieces[0].future.get_loop()
-            try:
-                loop.call_soon_threadsafe(self._answer, pieces, encoded)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                log.debug("encoded for nobody")
+    def _work(self, tenant: str) -> None:
+        """One batch; then other tenants have their turn."""
+        pieces = self._take(tenant)
+        if not pieces:
+            return
+        encoded = _encode_pieces(pieces)
+        loop = pieces[0].future.get_loop()
+        try:
+            loop.call_soon_threadsafe(self._answer, pieces, encoded)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            log.debug("encoded for nobody")
+        del pieces, encoded
+        self._pool.submit(Flow(tenant, "texts"), partial(self._work, tenant))
 
     def _answer(self, pieces: list[Piece], encoded: list[Encodings]) -> None:
         for piece, encodings in zip(pieces, encoded, strict=True):
             self._turns.give(partial(_give, piece.future, encodings))
 
-    def _take(self) -> list[Piece]:
-        """What waits, up to a batch; nothing: the thread is free."""
-        pieces: list[Piece] = []
-        responses = 0
+    def _take(self, tenant: str) -> list[Piece]:
+        """A batch of what waits; nothing: the thread is not needed any more."""
         with self._lock:
-            while self._waiting and responses < RESPONSES_AT_ONCE:
-                if pieces and self._waiting[0].model is not pieces[0].model:
-                    break
-                piece = self._waiting.popleft()
-                if not piece.future.cancelled():
-                    pieces.append(piece)
-                    responses += piece.responses
-            self._busy = bool(pieces)
+            waiting = self._tenants[tenant]
+            pieces = waiting.batch()
+            if not pieces:
+                waiting.threads -= 1
+                if not waiting.threads:
+                    del self._tenants[tenant]
         return pieces
+
+
+def chars_of(item: Item) -> int:
+    """Characters that encoding it reads: of its context, and of its responses."""
+    texts = sum(len(part) for turn in item.turns for part in turn.parts if isinstance(part, str))
+    return texts + sum(map(len, item.responses)) + len(item.system or "")
 
 
 def _give(future: asyncio.Future[Encodings], encodings: Encodings) -> None:

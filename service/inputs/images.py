@@ -13,6 +13,7 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MIN_SIDE_PIXELS = 28  # one merged visual token
 MAX_RATIO = 200  # smart_resize refuses more (Qwen2-VL image processor)
 ANIMATED = "animated_image"
+BYTES_PER_PIXEL = 16  # Pillow's four, those of a converted copy, and the raster's three
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,16 @@ def decode_image(data: bytes, limits: ImageLimits) -> Raster:
     moving = image.format in ("PNG", "WEBP") and bool(getattr(image, "is_animated", False))
     rgb = _to_rgb(_load(image, limits.apply_exif))
     return Raster(rgb.width, rgb.height, rgb.tobytes(), (ANIMATED,) if moving else ())
+
+
+def decoding_bytes(data: bytes) -> int:
+    """Memory that decoding takes at its height, from the size the header states; 0 where there is none to read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+    except Exception:  # noqa: BLE001 - `decode_image` says what is wrong with it
+        return 0
+    return BYTES_PER_PIXEL * width * height
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:

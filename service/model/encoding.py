@@ -3,24 +3,25 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from service.core import Example, Item, Patches, Picture, Warned
 from service.errors import InvalidRequest
 from service.model.courtesy import courteous
-from service.model.template import ChatTemplate, Ids
+from service.model.sequence import Ids, TokenSequence, shared_head
+from service.model.template import ChatTemplate
+from service.model.truncation import Truncation, cutter
 
 CONTROL_TEXT = "control_text"
+MEASURED_TOKENS = 2**22  # of a context that `truncate` may cut: 16 MiB of token ids
 TRUNCATED = "truncated"
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example's data: whole sequences that end at their pooled token, and the context's pictures."""
+    """An example's data: sequences that end at their pooled token, and the context's pictures."""
 
-    sequences: tuple[NDArray[np.int32], ...]
+    sequences: tuple[TokenSequence, ...]
     pictures: tuple[Patches, ...]  # in order of their picture tokens
     image_pad_id: int
 
@@ -38,51 +39,49 @@ class Encoder:
         """An example, or its own refusal, for every item; the texts of all are tokenised together."""
         whole = [_with_whole_texts(item) for item in items]
         requests = [(item, _grids(item, pictures)) for item in whole]
-        encoded = self._template.encode_all(requests)
+        # What is to be cut is measured whole first; a text has at most so many tokens as it has bytes.
+        cuts = any(item.truncate_prompt for item in whole)
+        limit = MEASURED_TOKENS if cuts else self._max_tokens
+        encoded = self._template.encode_all(requests, limit)
         return [
             x if isinstance(x, InvalidRequest) else self._example(*request, x)
             for request, x in courteous(zip(requests, encoded, strict=True))
         ]
 
-    def _example(self, item: Item, grids: tuple[Patches, ...], sequences: list[Ids]) -> Example:
+    def _example(
+        self, item: Item, grids: tuple[Patches, ...], sequences: list[TokenSequence]
+    ) -> Example:
         warnings = self._control_warnings(item)
         if item.truncate_prompt:
             warnings += self._truncate(item, grids, sequences)
-        prefix = self._template.context_tokens(sequences)
+        head = shared_head(sequences)
         return Example(
             lengths=tuple(map(len, sequences)),
             image_tokens=sum(p.num_tokens for p in grids),
             data=Encoded(tuple(sequences), grids, self._template.image_pad_id),
-            prefix_tokens=prefix,
-            prefix_key=_prefix_key(sequences[0][:prefix], grids) if prefix else b"",
+            prefix_tokens=len(head),
+            prefix_key=_prefix_key(head, grids) if len(head) else b"",
             image_patches=sum(p.grid_h * p.grid_w for p in grids),
             warnings=tuple(warnings),
             refused=_too_long(sequences, self._max_tokens),
         )
 
-    def _truncate(self, item: Item, grids: Sequence[Patches], sequences: list[Ids]) -> list[Warned]:
+    def _truncate(
+        self, item: Item, grids: Sequence[Patches], sequences: list[TokenSequence]
+    ) -> list[Warned]:
         """Cut the prompt's start for each response that is over, in place; siblings are not affected."""
-        notes = []
-        for r, ids in enumerate(sequences):
-            if len(ids) > self._max_tokens:
-                alone = replace(item, responses=(item.responses[r],))
-                fitted, dropped = self._fit(alone, grids, ids)
-                if len(fitted) <= self._max_tokens:  # else it is refused, with its own size
-                    sequences[r] = fitted
-                    message = f"{dropped} tokens dropped from the start of the prompt"
-                    notes.append(Warned(TRUNCATED, message, r))
-        return notes
-
-    def _fit(self, item: Item, grids: Sequence[Patches], ids: Ids) -> tuple[Ids, int]:
-        """Merges at the cut may cost or save a token, so it is measured again until it fits."""
-        dropped = 0
-        while (over := len(ids) - self._max_tokens) > 0:
-            item, lost = _drop_front(item, over, self._template)
-            if lost == 0:
-                break
-            dropped += lost
-            (ids,) = self._template.encode(item, grids)
-        return ids, dropped
+        limit = self._max_tokens
+        over = {r: len(s) - limit for r, s in enumerate(sequences) if len(s) > limit}
+        if not over:
+            return []
+        encode = partial(self._template.encode, grids=grids, max_head_tokens=MEASURED_TOKENS)
+        fitted = Truncation(cutter(item, self._template.token_ends), encode, limit).fit(over)
+        for r, (sequence, _) in fitted.items():
+            sequences[r] = sequence
+        return [
+            Warned(TRUNCATED, f"{dropped} tokens dropped from the start of the prompt", r)
+            for r, (_, dropped) in sorted(fitted.items())
+        ]
 
     def _control_warnings(self, item: Item) -> list[Warned]:
         texts = [p for turn in item.turns for p in turn.parts if isinstance(p, str)]
@@ -108,12 +107,14 @@ def _prefix_key(ids: Ids, pictures: Sequence[Patches]) -> bytes:
     return whole.digest()
 
 
-def _too_long(sequences: Sequence[Ids], limit: int) -> dict[int, Exception]:
+def _too_long(sequences: Sequence[TokenSequence], limit: int) -> dict[int, Exception]:
     """The responses whose sequence is over the limit; their siblings are scored all the same."""
     return {
-        r: InvalidRequest(f"{len(ids)} tokens exceed {limit}", code="item_too_long", response=r)
-        for r, ids in enumerate(sequences)
-        if len(ids) > limit
+        r: InvalidRequest(
+            f"{len(sequence)} tokens exceed {limit}", code="item_too_long", response=r
+        )
+        for r, sequence in enumerate(sequences)
+        if len(sequence) > limit
     }
 
 
@@ -130,18 +131,3 @@ def _joined(parts: Sequence[str | Picture]) -> tuple[str | Picture, ...]:
         else:
             whole.append(part)
     return tuple(whole)
-
-
-def _drop_front(item: Item, tokens: int, template: ChatTemplate) -> tuple[Item, int]:
-    """The item with the last user turn's text shortened from its start, and the tokens dropped."""
-    index = max(i for i, turn in enumerate(item.turns) if turn.role == "user")
-    parts: list[str | Picture] = []
-    lost = 0
-    for part in item.turns[index].parts:
-        if isinstance(part, str) and lost < tokens:
-            part, count = template.drop_front(part, tokens - lost)
-            lost += count
-        parts.append(part)
-    turns = list(item.turns)
-    turns[index] = replace(item.turns[index], parts=tuple(parts))
-    return replace(item, turns=tuple(turns)), lost

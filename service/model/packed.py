@@ -14,9 +14,10 @@ from service.core import Patches
 from service.model.attention import Attend, Packing, Path, PrefixRows, Segments, install, plan_sdpa
 from service.model.banks import Banks, Feature, Key, Prefix
 from service.model.head import RewardHead
+from service.model.member import Member
 from service.model.merged import find_merged
 from service.model.pixels import PixelShape
-from service.model.row import Member, Row, build_row, context_spans
+from service.model.row import Row, build_row, context_spans
 from service.model.transfer import Ready, Transfer
 from service.model.varlen import find_varlen
 from service.model.vision import VisionPlan, VisionTower

@@ -7,36 +7,13 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import Example, Patches
+from service.core import Patches
 from service.model.attention import Path, Segments, Span
 from service.model.banks import Key
 from service.model.courtesy import courteous
-from service.model.encoding import Encoded
-from service.model.layout import Keys, Stretch, Tree, grow, place
+from service.model.layout import Stretch, Tree, grow, place
+from service.model.member import Member, View, Views
 from service.model.pixels import PixelShape
-from service.model.positions import rope_positions
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One response to compute."""
-
-    tenant: str
-    example: Example
-    response: int
-
-    @property
-    def encoded(self) -> Encoded:
-        assert isinstance(self.example.data, Encoded)
-        return self.example.data
-
-    @property
-    def ids(self) -> NDArray[np.int32]:
-        return self.encoded.sequences[self.response]
-
-    @property
-    def context(self) -> Key:
-        return self.tenant, self.example.prefix_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +42,15 @@ def build_row(members: Sequence[Member], known: Mapping[Key, int], shape: PixelS
         known: contexts whose keys and values there are already, and their tokens.
         shape: the checkpoint's pixels.
     """
-    views = _views(members, shape)
+    looks = Views(shape)
+    views = [looks.of(member) for member in courteous(members)]
     contexts = {key: Stretch(None, 0, tokens, -1) for key, tokens in known.items()}
     trees, indices = [], []
     by_tenant = sorted(range(len(members)), key=lambda i: members[i].tenant)
     for _, own in groupby(by_tenant, key=lambda i: members[i].tenant):
         index = list(own)
         roots = [contexts.get(members[i].context) for i in index]
-        trees.append(grow([views[i].keys for i in index], roots))
+        trees.append(grow([views[i].keyed for i in index], roots))
         indices.append(index)
     length = place(trees)
     row = length
@@ -82,43 +60,9 @@ def build_row(members: Sequence[Member], known: Mapping[Key, int], shape: PixelS
     return _assemble(members, views, trees, indices, length)
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A member's tokens as the tree compares them, and as the row takes them."""
-
-    keys: Keys
-    positions: NDArray[np.int64]  # [3, tokens]
-    picture: NDArray[np.int64]  # token → which picture of the step, -1 for text
-    within: NDArray[np.int64]  # token → which token of its picture
-    patches: dict[int, tuple[Key, Patches]]
-
-
-def _views(members: Sequence[Member], shape: PixelShape) -> list[_View]:
-    numbers: dict[Key, int] = {}
-    return [_view(member, numbers, shape) for member in courteous(members)]
-
-
-def _view(member: Member, numbers: dict[Key, int], shape: PixelShape) -> _View:
-    ids, encoded = member.ids, member.encoded
-    is_image = ids == encoded.image_pad_id
-    picture = np.full(len(ids), -1, dtype=np.int64)
-    within = np.zeros(len(ids), dtype=np.int64)
-    patches = {}
-    if encoded.pictures:
-        keys = [(member.tenant, p.digest) for p in encoded.pictures]
-        which = [numbers.setdefault(key, len(numbers)) for key in keys]
-        counts = [p.num_tokens for p in encoded.pictures]
-        picture[is_image] = np.repeat(which, counts)
-        within[is_image] = np.concatenate([np.arange(n) for n in counts])
-        patches = dict(zip(which, zip(keys, encoded.pictures, strict=True), strict=True))
-    grids = [(p.grid_h // shape.merge, p.grid_w // shape.merge) for p in encoded.pictures]
-    keys_ = np.where(is_image, -1 - picture, ids)
-    return _View(keys_, rope_positions(is_image, grids), picture, within, patches)
-
-
 def _assemble(
     members: Sequence[Member],
-    views: Sequence[_View],
+    views: Sequence[View],
     trees: Sequence[Tree],
     indices: Sequence[list[int]],
     length: int,
@@ -127,11 +71,11 @@ def _assemble(
     picture, within = np.empty(length, np.int64), np.empty(length, np.int64)
     computed = [0] * len(members)
     for stretch, owner in courteous(_owned(trees, indices)):
-        here, there = slice(stretch.row, stretch.row + stretch.length), _tokens(stretch)
-        view = views[owner]
-        ids[here] = members[owner].ids[there]
-        positions[:, here] = view.positions[:, there]
-        picture[here], within[here] = view.picture[there], view.within[there]
+        for at, part, there in views[owner].within(stretch.start, stretch.stop):
+            here = slice(stretch.row + at.start, stretch.row + at.stop)
+            ids[here] = part.ids[there]
+            positions[:, here] = part.positions[:, there]
+            picture[here], within[here] = part.picture[there], part.within[there]
         computed[owner] += stretch.length
     image_at = np.flatnonzero(picture >= 0)
     pictures, starts = _shown(picture[image_at], views)
@@ -155,7 +99,7 @@ def _assemble(
 
 
 def _shown(
-    numbers: NDArray[np.int64], views: Sequence[_View]
+    numbers: NDArray[np.int64], views: Sequence[View]
 ) -> tuple[dict[Key, Patches], NDArray[np.int64]]:
     """The pictures with tokens in the row, and by number where each one's features start."""
     used = list(dict.fromkeys(numbers.tolist()))
@@ -172,10 +116,6 @@ def _owned(trees: Sequence[Tree], indices: Sequence[list[int]]) -> Iterator[tupl
     for tree, index in zip(trees, indices, strict=True):
         for stretch in tree.stretches:
             yield stretch, index[stretch.owner]
-
-
-def _tokens(stretch: Stretch) -> slice:
-    return slice(stretch.start, stretch.stop)
 
 
 def _pooled(

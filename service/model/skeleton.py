@@ -15,6 +15,8 @@ _SLOTS = re.compile("\ufdd2([0-9]+)\ufdd3")
 _QUOTED = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
 _MOST_CONSTANTS = 128
 _RENDERINGS = 8  # of a shape before it is worth the probing
+# A shape of more texts is rendered each time: to learn one takes about 100 renderings, and to keep one its literals.
+_MOST_TEXTS = 64
 
 # Texts that a template would treat in some way if it treated texts at all.
 _PROBES = (
@@ -78,20 +80,27 @@ class Skeletons:
         self._lock = threading.Lock()
 
     def of(self, shape: Shape) -> Skeleton | None:
+        if len(shape.empty) > _MOST_TEXTS or not self._trusted:
+            return None
         with self._lock:
             known = self._known.get(shape, 0)
-            if isinstance(known, int):
-                known = known + 1 if known < _RENDERINGS else self._learn(shape)
-                self._known[shape] = known
-            self._known.move_to_end(shape)
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
-            return known if isinstance(known, Skeleton) else None
+            if isinstance(known, int) and known < _RENDERINGS:
+                self._keep(shape, known + 1)
+                return None
+        if isinstance(known, int):
+            known = self._learn(shape)  # outside the lock: others need not wait for it
+        with self._lock:
+            self._keep(shape, known)
+        return known
+
+    def _keep(self, shape: Shape, known: Skeleton | int | None) -> None:
+        self._known[shape] = known
+        self._known.move_to_end(shape)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
 
     def _learn(self, shape: Shape) -> Skeleton | None:
         count = len(shape.empty)
-        if not self._trusted:
-            return None
         try:
             marks = ["" if e else _SLOT.format(i) for i, e in enumerate(shape.empty)]
             skeleton = Skeleton(self._render(shape, marks))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from service.core import StagedStep, Step, Work
 from service.model.banks import Bank, Key
 from service.model.manifest import ScoreRules
+from service.model.member import Member
 from service.model.packed import PackedPass, PackedStep
-from service.model.row import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Steps:
         """Tenant, and a digest of all that decides the reward; None where nothing is remembered."""
         if self._remember.max_bytes == 0:
             return None
-        whole = hashlib.sha256(member.ids.tobytes())
+        whole = hashlib.sha256(member.sequence.ids.tobytes())
         for picture in member.encoded.pictures:
             whole.update(picture.digest)
         return member.tenant, whole.digest()
@@ -76,5 +76,5 @@ def _shared(
     members: Sequence[Member], computed: Iterable[int], counts: Sequence[int]
 ) -> tuple[int, ...]:
     """Slice by slice, the tokens that did not have to be computed on its account."""
-    saved = iter(len(m.ids) - n for m, n in zip(members, computed, strict=True))
+    saved = iter(len(m.sequence) - n for m, n in zip(members, computed, strict=True))
     return tuple(sum(next(saved) for _ in range(count)) for count in counts)

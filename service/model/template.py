@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.core import Item, Patches
 from service.errors import InvalidRequest, StartError
@@ -16,21 +15,23 @@ from service.model.control import ControlTokens, Section
 from service.model.courtesy import courteous
 from service.model.manifest import Pool, TemplateRules
 from service.model.rendering import Messages, Renderer, Shape, answered
+from service.model.sequence import Ids, TokenSequence
 from service.model.skeleton import Skeletons
 from service.model.tokens import control_ids, one_line, read_tokenizer, without_control
 
 T = TypeVar("T")
-Ids = NDArray[np.int32]
 Request = tuple[Item, Sequence[Patches]]  # an item and the pictures of its turns, in order
 IMAGE_PAD = "<|image_pad|>"
+# Characters tokenised in one call: the tokenizer's own records of a text take up to 75 bytes a character.
+CHARS_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One response's sections; `head` is one object for all responses that share it."""
+    """One response's sections; equal where its siblings' are in `head`, the context."""
 
-    head: list[Section]
-    tail: list[Section]
+    head: tuple[Section, ...]
+    tail: tuple[Section, ...]
 
 
 class ChatTemplate:
@@ -55,8 +56,6 @@ class ChatTemplate:
         source = str(self._tokenizer.chat_template)
         self._skeletons = Skeletons(self._renderer.render, self._control.hide, source)
         self._plain = without_control(self._tokenizer, ids)
-        self._is_control = np.zeros(len(self._tokenizer), dtype=np.bool_)  # [token ids]
-        self._is_control[list(ids.values())] = True
         self.image_pad_id = ids[IMAGE_PAD]
         self.pad_id = self._tokenizer.pad_token_id or 0
 
@@ -70,19 +69,25 @@ class ChatTemplate:
     def has_control_text(self, text: str) -> bool:
         return self._control.are_in(text)
 
-    def encode(self, item: Item, grids: Sequence[Patches]) -> list[Ids]:
+    def encode(
+        self, item: Item, grids: Sequence[Patches], max_head_tokens: int
+    ) -> list[TokenSequence]:
         """As `encode_all`, for one item.
 
         Raises:
-            InvalidRequest: not_supported.
+            InvalidRequest: not_supported or item_too_long.
         """
-        (encoded,) = self.encode_all([(item, grids)])
+        (encoded,) = self.encode_all([(item, grids)], max_head_tokens)
         if isinstance(encoded, InvalidRequest):
             raise encoded
         return encoded
 
-    def encode_all(self, requests: Sequence[Request]) -> list[list[Ids] | InvalidRequest]:
+    def encode_all(
+        self, requests: Sequence[Request], max_head_tokens: int
+    ) -> list[list[TokenSequence] | InvalidRequest]:
         """Token ids of each response's whole sequence, ending at the pooled token; or what refuses the item.
+
+        A context is counted before it is laid out: one of more than `max_head_tokens` refuses its item.
 
         Every plain stretch between two control tokens is tokenised in one piece, response and
         template together: the line break before it and a response that starts with a newline merge as they
@@ -94,53 +99,39 @@ class ChatTemplate:
         return [
             x
             if isinstance(x, InvalidRequest)
-            else _or_refusal(partial(self._joined, x, ids, grids))
+            else _or_refusal(partial(self._sequences, x, ids, grids, max_head_tokens))
             for x, (_, grids) in courteous(zip(laid, requests, strict=True))
         ]
 
-    def context_tokens(self, sequences: Sequence[Ids]) -> int:
-        """How many leading tokens the sequences share up to the last turn's role; 0 if they differ there.
-
-        The last turn stands between the last two control tokens; user text holds none.
+    def token_ends(self, text: str) -> list[int]:
+        """Where each token of the text, by itself, ends: offsets in characters. A character that takes several
+        tokens ends all of them.
         """
-        first = sequences[0]
-        marks = np.flatnonzero(self._is_control[first])
-        count = int(marks[-2]) + 1 if len(marks) > 1 else 0
-        same = all(np.array_equal(first[:count], other[:count]) for other in sequences[1:])
-        return count if same else 0
-
-    def drop_front(self, text: str, tokens: int) -> tuple[str, int]:
-        """The text without at least its first `tokens` tokens, and how many it lost.
-
-        A character can be several tokens: it goes as a whole, so that every call shortens the text.
-        """
-        offsets = self._plain.encode(text, add_special_tokens=False).offsets
-        if tokens >= len(offsets):
-            return "", len(offsets)
-        end = offsets[tokens - 1][1]
-        kept = (i for i, (start, _) in enumerate(offsets) if i >= tokens and start >= end)
-        return text[end:], next(kept, len(offsets))
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        return [end for _, end in encoding.offsets]
 
     # Sections
 
     def _layouts(self, item: Item) -> list[Layout]:
         shape, texts = self._renderer.conversation(item)
         texts = [self._control.hide(text) for text in texts]
-        heads: dict[bool, tuple[list[Section], str, str] | None] = {}  # by emptiness of response
+        heads: dict[bool, tuple[tuple[Section, ...], str, str] | None] = {}  # by empty response
+        known: dict[Section, Section] = {}  # siblings rendered apart share their texts
         layouts = []
-        for response in item.responses:
+        for response in courteous(item.responses, every=256):
             whole, hidden = answered(shape, response), self._control.hide(response)
             if (empty := not response) not in heads:
                 heads[empty] = self._head(whole, texts)
-            if (known := heads[empty]) is not None:
-                head, before, after = known
-                layouts.append(Layout(head, self._pooled(before + hidden + after)))
+            if (found := heads[empty]) is not None:
+                head, before, after = found
+                tail = self._pooled(before + hidden + after)
+                layouts.append(Layout(head, tuple(tail)))
             else:
-                rendered = self._renderer.render(whole, [*texts, hidden])
-                layouts.append(Layout([], self._pooled(rendered)))
+                rendered = self._pooled(self._renderer.render(whole, [*texts, hidden]))
+                layouts.append(_cut([known.setdefault(s, s) for s in rendered]))
         return layouts
 
-    def _head(self, shape: Shape, texts: list[str]) -> tuple[list[Section], str, str] | None:
+    def _head(self, shape: Shape, texts: list[str]) -> tuple[tuple[Section, ...], str, str] | None:
         """The sections before the one that holds the response, and the text around the response there."""
         skeleton = self._skeletons.of(shape)
         around = skeleton.around_last(texts) if skeleton else None
@@ -148,7 +139,7 @@ class ChatTemplate:
             return None
         before, after = around
         cut = self._control.last_end(before)
-        return self._control.sections(before[:cut]), before[cut:], after
+        return tuple(self._control.sections(before[:cut])), before[cut:], after
 
     def _pooled(self, rendered: str) -> list[Section]:
         """The sections up to the pooled token: attention is causal, so what follows cannot matter."""
@@ -167,31 +158,56 @@ class ChatTemplate:
 
     def _tokenised(self, texts: Iterable[str]) -> dict[str, Ids]:
         distinct = list(dict.fromkeys(texts))
-        encodings = self._plain.encode_batch_fast(distinct, add_special_tokens=False)
-        pairs = zip(distinct, encodings, strict=True)
-        return {text: np.asarray(e.ids, dtype=np.int32) for text, e in pairs}
+        known: dict[str, Ids] = {}
+        for some in _chunks(distinct):
+            encodings = self._plain.encode_batch_fast(some, add_special_tokens=False)
+            pairs = zip(some, encodings, strict=True)
+            known |= {text: np.asarray(e.ids, dtype=np.int32) for text, e in pairs}
+        return known
 
-    def _joined(
-        self, layouts: list[Layout], ids: Mapping[str, Ids], grids: Sequence[Patches]
-    ) -> list[Ids]:
-        heads: dict[int, tuple[Ids, int]] = {}
-        joined = []
+    def _sequences(
+        self,
+        layouts: list[Layout],
+        ids: Mapping[str, Ids],
+        grids: Sequence[Patches],
+        max_head_tokens: int,
+    ) -> list[TokenSequence]:
+        heads: dict[tuple[Section, ...], Ids] = {}
+        sequences = []
         for layout in layouts:
-            if id(layout.head) not in heads:
-                pictures = iter(grids)
-                whole = self._run(layout.head, ids, pictures)
-                heads[id(layout.head)] = whole, len(grids) - len(list(pictures))
-            head, shown = heads[id(layout.head)]
-            pictures = iter(grids[shown:])
-            joined.append(np.concatenate([head, self._run(layout.tail, ids, pictures)]))
-            if next(pictures, None) is not None:
-                raise _hides_pictures()
-        return joined
+            shown = sum(section.control == self.image_pad_id for section in layout.head)
+            if layout.head not in heads:
+                tokens = self._count(layout.head, ids, grids)
+                if tokens > max_head_tokens:
+                    raise _too_long(tokens, max_head_tokens)
+                heads[layout.head] = self._run(layout.head, ids, grids)
+            tail = self._run(layout.tail, ids, grids[shown:], last=True)
+            sequences.append(TokenSequence(heads[layout.head], tail))
+        return sequences
+
+    def _count(
+        self, sections: Sequence[Section], ids: Mapping[str, Ids], grids: Sequence[Patches]
+    ) -> int:
+        """Tokens of the sections, before anything is laid out."""
+        shown = sum(section.control == self.image_pad_id for section in sections)
+        controls = sum(section.control is not None for section in sections) - shown
+        texts = sum(len(ids[section.text]) for section in sections if section.control is None)
+        return controls + texts + sum(picture.num_tokens for picture in grids[:shown])
 
     def _run(
-        self, sections: list[Section], ids: Mapping[str, Ids], pictures: Iterator[Patches]
+        self,
+        sections: Sequence[Section],
+        ids: Mapping[str, Ids],
+        grids: Sequence[Patches],
+        *,
+        last: bool = False,
     ) -> Ids:
-        runs = [np.empty(0, dtype=np.int32)]
+        """
+        Raises:
+            InvalidRequest: not_supported: a place without a picture, or, in the `last` sections, a picture without
+                a place.
+        """
+        runs, pictures = [np.empty(0, dtype=np.int32)], iter(grids)
         for section in sections:
             if section.control is None:
                 runs.append(ids[section.text])
@@ -201,7 +217,29 @@ class ChatTemplate:
                 runs.append(np.full(picture.num_tokens, section.control, dtype=np.int32))
             else:
                 runs.append(np.array([section.control], dtype=np.int32))
+        if last and next(pictures, None) is not None:
+            raise _hides_pictures()
         return np.concatenate(runs)
+
+
+def _cut(sections: Sequence[Section]) -> Layout:
+    """A whole rendering as context and rest: the last turn stands between the last two control tokens."""
+    marks = [i for i, section in enumerate(sections) if section.control is not None]
+    at = marks[-2] + 1 if len(marks) > 1 else 0
+    return Layout(tuple(sections[:at]), tuple(sections[at:]))
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    chars = 0
+    for text in texts:
+        if some and chars + len(text) > CHARS_AT_ONCE:
+            yield some
+            some, chars = [], 0
+        some.append(text)
+        chars += len(text)
+    if some:
+        yield some
 
 
 def _or_refusal(work: Callable[[], T]) -> T | InvalidRequest:
@@ -209,6 +247,11 @@ def _or_refusal(work: Callable[[], T]) -> T | InvalidRequest:
         return work()
     except InvalidRequest as error:
         return error
+
+
+def _too_long(tokens: int, limit: int) -> InvalidRequest:
+    message = f"the context alone has {tokens} tokens; {limit} are the limit"
+    return InvalidRequest(message, code="item_too_long")
 
 
 def _hides_pictures() -> InvalidRequest:

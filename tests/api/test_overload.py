@@ -67,7 +67,7 @@ async def test_what_would_come_too_late_is_refused_before_its_body_is_read():
     async with served() as server:
         predicted_s = 90.0
         limits = AdmissionLimits(10, 10, 1000)
-        server.app.state.engine.admission = Admission(limits, lambda: predicted_s)
+        server.app.state.engine.admission = Admission(limits, lambda tenant: predicted_s)
         answer = await server.client.post(
             "/score", content=body(), headers={"X-Request-Timeout-S": "60"}
         )

@@ -140,3 +140,24 @@ def test_the_backlog_is_what_the_line_will_take():
         line.learn(Work(tokens, 0, 0), 0.5 + tokens * 0.01)
     line.submit([job(Caller(), *[50] * 40)])
     assert line.backlog_s() == pytest.approx(20 * 0.5 + 2000 * 0.01, rel=0.35)
+
+
+def test_a_tenants_wait_is_that_of_its_own_work_and_its_share():
+    """A backlog of 650 s of another's refused whoever could have been scored in the next batch."""
+    line = planner()
+    for _ in range(50):
+        line.learn(Work(100, 0, 0), 1.0)
+    hog, small = Caller(share=Share("hog")), Caller(share=Share("small"))
+    line.submit([job(hog, *[50] * 100)])
+    whole_s = line.backlog_s()
+    assert line.wait_s("hog", 1.0) == pytest.approx(whole_s)
+    assert line.wait_s("small", 1.0) == 0.0
+    line.submit([job(small, 50, 50)])
+    alone_s = line.predict_s(Work(100, 0, 0))
+    assert line.wait_s("small", 1.0) == pytest.approx(2 * alone_s)
+    assert line.wait_s("hog", 1.0) == pytest.approx(line.backlog_s())
+    line.cancel(hog)
+    assert line.wait_s("small", 1.0) == pytest.approx(alone_s)
+    line.cancel(small)
+    assert line.wait_s("small", 1.0) == 0.0
+    assert not line._line._tenants

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -12,11 +13,12 @@ from tests.models import WAIT_S
 
 pytestmark = pytest.mark.anyio
 
+ONE = Tenant()
 LIMITS = AdmissionLimits(max_responses=10, max_queued_responses=15, max_queued_bytes=100)
 
 
 def admission(backlog_s: float = 0.0) -> Admission:
-    return Admission(LIMITS, lambda: backlog_s)
+    return Admission(LIMITS, lambda tenant: backlog_s)
 
 
 def holding(held: Admission, responses: int, caller: Caller | None = None, seconds: float = 60.0):
@@ -29,11 +31,11 @@ def refused(code: str):
 
 def test_bytes_are_bounded_and_given_back():
     held = admission()
-    held.hold_bytes(100)
+    held.hold_bytes(100, ONE)
     with refused("overloaded"):
-        held.hold_bytes(1)
-    held.hold_bytes(-30)
-    held.hold_bytes(30)
+        held.hold_bytes(1, ONE)
+    held.hold_bytes(-30, ONE)
+    held.hold_bytes(30, ONE)
 
 
 async def test_responses_are_bounded_by_request_and_in_all_and_given_back():
@@ -140,8 +142,8 @@ async def test_a_patient_caller_is_refused_at_its_deadline():
             async with holding(held, 10, Caller(patient=True), seconds=0.05):
                 pass
         with refused("overloaded"):
-            held.hold_bytes(100)
-            await held.wait_for_bytes(1, time.monotonic() + 0.05)
+            held.hold_bytes(100, ONE)
+            await held.announce(1, time.monotonic() + 0.05, ONE)
 
 
 async def test_what_can_never_fit_is_not_waited_for():
@@ -150,7 +152,7 @@ async def test_what_can_never_fit_is_not_waited_for():
         async with holding(held, 6, Caller(patient, patient=True)):
             pass
     with refused("body_too_large"):
-        await held.wait_for_bytes(101, time.monotonic() + WAIT_S)
+        await held.announce(101, time.monotonic() + WAIT_S, ONE)
 
 
 async def test_a_patient_caller_is_refused_at_its_deadline_behind_another_of_its_line():
@@ -165,17 +167,55 @@ async def test_a_patient_caller_is_refused_at_its_deadline_behind_another_of_its
     assert time.monotonic() - begun < WAIT_S
 
 
-async def test_bytes_are_waited_for_all_at_once():
+async def test_room_for_a_body_is_waited_for_as_a_whole():
     held = admission()
-    held.hold_bytes(60)
+    held.hold_bytes(60, ONE)
     with anyio.fail_after(WAIT_S):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(held.wait_for_bytes, 50, time.monotonic() + WAIT_S)
+            tasks.start_soon(held.announce, 50, time.monotonic() + WAIT_S, ONE)
             await settle()
-            held.hold_bytes(40)  # nothing of the 50 is held while they wait
-            held.hold_bytes(-60)
-    with refused("overloaded"):
-        held.hold_bytes(11)
+            held.hold_bytes(40, ONE)  # nothing of the 50 is held while they wait
+            held.hold_bytes(-60, ONE)
+    assert ONE.announced_bytes == 50
+    held.unannounce(50, ONE)
+    held.hold_bytes(-40, ONE)
+
+
+async def test_what_is_announced_and_does_not_come_is_in_no_other_tenants_way():
+    """16 connections that stated 256 MiB each, and sent a byte, kept everybody else out for as long as they liked."""
+    held, one, other = admission(), Tenant("one"), Tenant("other")
+    await held.announce(100, time.monotonic() + WAIT_S, one)
+    with refused("overloaded"):  # its own next body waits
+        await held.announce(1, time.monotonic() + 0.05, one)
+    await held.announce(100, time.monotonic() + WAIT_S, other)
+    held.hold_bytes(100, other)
+
+
+def parted() -> Admission:
+    return Admission(replace(LIMITS, several_tenants=True), lambda tenant: 0.0)
+
+
+def test_of_several_tenants_each_leaves_room_for_others():
+    held, tenants = parted(), [Tenant(str(i)) for i in range(3)]
+    took = []
+    for tenant in tenants:
+        with refused("quota_exceeded"):
+            while True:
+                held.hold_bytes(1, tenant)
+        took.append(tenant.held_bytes)
+    assert took == [50, 25, 12]
+    for tenant in tenants:
+        held.hold_bytes(-tenant.held_bytes, tenant)
+
+
+async def test_a_tenants_first_request_may_be_more_than_its_part():
+    held, one, other = parted(), Caller(Tenant("one")), Caller(Tenant("other"))
+    async with holding(held, 10, one):
+        with refused("quota_exceeded"):
+            async with holding(held, 1, one):
+                pass
+        async with holding(held, 5, other):
+            pass
 
 
 async def test_who_waits_is_told_when_the_server_goes():

@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from service.core import Patches, Picture
+from service.engine.fair_pool import FairPool, Flow
 from service.engine.pictures import ENTRY_BYTES, Lease, PictureCache, Pictures, PreparedPicture
 from service.errors import Busy, ServiceError
 from service.inputs.fetch import Fetcher, FetchRules
@@ -18,6 +18,7 @@ from tests.models import WAIT_S, StandIn
 
 pytestmark = pytest.mark.anyio
 SIZE = 1000  # bytes of every prepared picture
+A, B = Flow("a", 1), Flow("b", 1)
 
 
 class Slow(StandIn):
@@ -36,7 +37,7 @@ class Slow(StandIn):
 
 @contextmanager
 def decoding(cache_bytes=10**6, model=None, threads=2):
-    pool = ThreadPoolExecutor(threads)
+    pool = FairPool(threads, "prepare")
     model = model or Slow()
     pictures = Pictures(Fetcher(FetchRules()), pool, 10**6, PictureCache(cache_bytes), Metrics())
     try:
@@ -44,7 +45,7 @@ def decoding(cache_bytes=10**6, model=None, threads=2):
     finally:
         model.go.set()
         pictures.close()
-        pool.shutdown()
+        pool.close()
 
 
 def picture(width=30):
@@ -59,7 +60,7 @@ async def test_equal_pictures_at_once_are_decoded_once():
     """By content: one comes as a data URI, one as bare base64."""
     with decoding() as (pictures, model):
         bare = Picture(picture().source.partition(",")[2], "image")
-        work = [pictures.prepare(model, p, "a") for p in (picture(), bare, picture())]
+        work = [pictures.prepare(model, p, A) for p in (picture(), bare, picture())]
         tasks = [asyncio.ensure_future(w) for w in work]
         await started(model)
         model.go.set()
@@ -72,7 +73,7 @@ async def test_a_kept_picture_is_not_decoded_again():
     with decoding() as (pictures, model):
         model.go.set()
         for _ in range(3):
-            await pictures.prepare(model, picture(), "a")
+            await pictures.prepare(model, picture(), A)
         assert pictures._cache.num_bytes == SIZE + ENTRY_BYTES
     assert len(model.rasters) == 1
 
@@ -81,7 +82,7 @@ async def test_with_no_bytes_nothing_is_kept():
     with decoding(cache_bytes=0) as (pictures, model):
         model.go.set()
         for _ in range(3):
-            await pictures.prepare(model, picture(), "a")
+            await pictures.prepare(model, picture(), A)
         assert pictures._cache.num_bytes == 0
     assert len(model.rasters) == 3
 
@@ -90,7 +91,7 @@ async def test_another_tenants_picture_is_decoded_for_itself():
     """Else the time an answer takes would tell what others have sent."""
     with decoding() as (pictures, model):
         model.go.set()
-        await asyncio.gather(*(pictures.prepare(model, picture(), t) for t in ("a", "b", "a")))
+        await asyncio.gather(*(pictures.prepare(model, picture(), t) for t in (A, B, A)))
     assert len(model.rasters) == 2
 
 
@@ -98,15 +99,15 @@ async def test_the_picture_longest_unused_goes_first():
     with decoding(cache_bytes=2 * (SIZE + ENTRY_BYTES)) as (pictures, model):
         model.go.set()
         for width in (30, 31, 30, 32, 30, 31):
-            await pictures.prepare(model, picture(width), "a")
+            await pictures.prepare(model, picture(width), A)
     assert [raster.width for raster in model.rasters] == [30, 31, 32, 31]
 
 
 async def test_who_goes_leaves_the_picture_to_the_others():
     with decoding() as (pictures, model):
-        first = asyncio.ensure_future(pictures.prepare(model, picture(), "a"))
+        first = asyncio.ensure_future(pictures.prepare(model, picture(), A))
         await started(model)
-        second = asyncio.ensure_future(pictures.prepare(model, picture(), "a"))
+        second = asyncio.ensure_future(pictures.prepare(model, picture(), A))
         while (shared := next(iter(pictures._decoding.values()))).waiters < 2:  # noqa: ASYNC110 - sets no event
             await asyncio.sleep(0)
         first.cancel()
@@ -120,11 +121,14 @@ async def test_who_goes_leaves_the_picture_to_the_others():
 
 async def test_when_all_have_gone_nothing_is_left_to_decode():
     with decoding(threads=1) as (pictures, model):
-        running = asyncio.ensure_future(pictures.prepare(model, picture(30), "a"))
+        running = asyncio.ensure_future(pictures.prepare(model, picture(30), A))
         await started(model)
         # Read beforehand: the one thread is taken.
         waiting = asyncio.ensure_future(
-            pictures._once(("a", "", b"31"), lambda: pytest.fail("decoded for nobody"))
+            pictures._once(
+                ("a", "", b"31"),
+                lambda: pictures._pool.submit(A, lambda: pytest.fail("decoded for nobody")),
+            )
         )
         while len(pictures._decoding) < 2:  # noqa: ASYNC110 - sets no event
             await asyncio.sleep(0)
@@ -140,7 +144,7 @@ async def test_an_error_is_the_same_for_all_and_not_kept():
         model.go.set()
         broken = Picture(data_uri(png(30, 30)[:60]), "image")
         for _ in range(2):
-            both = await asyncio.gather(*(pictures.prepare(model, broken, "a") for _ in range(2)))
+            both = await asyncio.gather(*(pictures.prepare(model, broken, A) for _ in range(2)))
             assert [isinstance(e, ServiceError) and e.code for e in both] == ["image_decode"] * 2
         assert pictures._cache.num_bytes == 0
         assert pictures._decoding == {}
@@ -150,7 +154,7 @@ async def test_hits_and_misses_are_counted():
     with decoding() as (pictures, model):
         model.go.set()
         for width in (30, 30, 31, 30):
-            await pictures.prepare(model, picture(width), "a")
+            await pictures.prepare(model, picture(width), A)
         text = pictures._metrics.render().decode()
     assert "basereward_picture_cache_hits_total 2.0" in text
     assert "basereward_picture_cache_misses_total 2.0" in text

@@ -7,11 +7,13 @@ import pytest
 
 from service.core import Item, Turn
 from service.engine import Turns
-from service.engine.tokenising import RESPONSES_AT_ONCE, Tokeniser
+from service.engine.fair_pool import Flow
+from service.engine.tokenising import CHARS_AT_ONCE, RESPONSES_AT_ONCE, Tokeniser
 from service.errors import Failure
 from tests.models import WAIT_S, StandIn
 
 pytestmark = pytest.mark.anyio
+A = Flow("a", 1)
 
 
 class Gated(StandIn):
@@ -34,16 +36,16 @@ def item(response, copies=1):
 
 @pytest.fixture
 def tokeniser():
-    one = Tokeniser(Turns())
+    one = Tokeniser(Turns(), 1)
     yield one
     one.close()
 
 
 async def behind_one(tokeniser, model, items):
     """Encoded one by one, while the thread is busy with another."""
-    first = tokeniser.encode(model, [item("first")], {})
+    first = tokeniser.encode(model, [item("first")], {}, A)
     assert await asyncio.to_thread(model.entered_encode.wait, WAIT_S)
-    futures = [tokeniser.encode(model, [one], {}) for one in items]
+    futures = [tokeniser.encode(model, [one], {}, A) for one in items]
     return first, futures
 
 
@@ -66,6 +68,43 @@ async def test_a_batch_is_bounded(tokeniser):
     model.go.set()
     await asyncio.gather(*futures)
     assert list(map(len, model.batches)) == [1, 2, 2, 1]
+
+
+async def test_a_batch_is_bounded_by_its_characters_too(tokeniser):
+    model = Gated()
+    long = [item("x" * (CHARS_AT_ONCE // 2 - 10)) for _ in range(4)]
+    _, futures = await behind_one(tokeniser, model, [*long, item("short")])
+    model.go.set()
+    await asyncio.gather(*futures)
+    assert list(map(len, model.batches)) == [1, 2, 3]
+
+
+async def test_requests_of_a_tenant_take_turns(tokeniser):
+    model = Gated()
+    first = tokeniser.encode(model, [item("first")], {}, A)
+    assert await asyncio.to_thread(model.entered_encode.wait, WAIT_S)
+    large = [
+        tokeniser.encode(model, [item(f"large {i}", RESPONSES_AT_ONCE)], {}, Flow("a", 2))
+        for i in range(4)
+    ]
+    small = tokeniser.encode(model, [item("small")], {}, Flow("a", 3))
+    model.go.set()
+    await asyncio.gather(first, *large, small)
+    order = [name for batch in model.batches for name in batch]
+    assert order.index("small") <= 2
+
+
+async def test_another_tenant_has_a_thread_of_its_own_whatever_the_first_one_asks(tokeniser):
+    """One tokeniser thread for all: 111 s of waiting behind one request that cut its prompt for each response."""
+    busy, free = Gated(), Gated()
+    free.go.set()
+    stuck = [tokeniser.encode(busy, [item(str(i))], {}, Flow("a", i)) for i in range(3)]
+    assert await asyncio.to_thread(busy.entered_encode.wait, WAIT_S)
+    async with asyncio.timeout(WAIT_S):
+        await tokeniser.encode(free, [item("b")], {}, Flow("b", 1))
+    assert not any(future.done() for future in stuck)
+    busy.go.set()
+    await asyncio.gather(*stuck)
 
 
 async def test_the_cancelled_are_not_encoded(tokeniser):

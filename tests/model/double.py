@@ -91,7 +91,7 @@ class DoublePair:
         data = one.data
         assert isinstance(data, Encoded)
         pictures = tuple(p.digest for p in data.pictures)
-        key = (data.sequences[response].tobytes(), pictures)
+        key = (data.sequences[response].ids.tobytes(), pictures)
         if key not in self._known:
             self._known[key] = self._forward(data, response)
         return self._known[key]
@@ -99,7 +99,7 @@ class DoublePair:
     @torch.no_grad()
     def _forward(self, data: Encoded, response: int) -> float:
         backbone = self.stock.backbone
-        ids = torch.from_numpy(data.sequences[response]).long()[None]
+        ids = torch.from_numpy(data.sequences[response].ids).long()[None]
         kwargs = {}
         if data.pictures:
             frames = [

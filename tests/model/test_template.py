@@ -1,6 +1,8 @@
 """Text to token ids: whole sequences, user text that stays text, and the pooled token by known lengths."""
 
+import contextlib
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,12 +11,14 @@ from transformers import AutoTokenizer
 
 from service import demo
 from service.core import Item, Picture, Turn
-from service.errors import StartError
+from service.errors import InvalidRequest, StartError
 from service.model.manifest import TemplateRules
 from service.model.template import ChatTemplate
+from service.model.truncation import BLOCKS, without_front
 from tests.model.scoring import example, load, raster
 
 FOLDER = demo.checkpoint_folder()
+LIMIT = 2**20  # tokens of a context
 CONTROL = (
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|image_pad|>", "<|video_pad|>",
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -33,6 +37,10 @@ def template(pool="last", **rules):
 @pytest.fixture(scope="module")
 def last():
     return template()
+
+
+def encode(ours, one, grids=()):
+    return [sequence.ids for sequence in ours.encode(one, grids, LIMIT)]
 
 
 def item(prompt="Which?", responses=("One.",), system=None):
@@ -54,13 +62,13 @@ PLAIN = st.text().filter(lambda text: not any(token in text for token in CONTROL
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_ids_are_those_of_the_stock_tokenizer(last, stock, prompt, response):
     """Any text without control tokens: tokenised in one piece, as in training."""
-    (ids,) = last.encode(item(prompt, [response]), [])
+    (ids,) = encode(last, item(prompt, [response]))
     assert ids.tolist() == stock_ids(stock, prompt, response)
 
 
 @pytest.mark.parametrize("response", ["\nFour", "\n", "\n\n\n", "\r\n", " \n x", "", "\u0301x"])
 def test_the_boundary_to_the_template_merges_as_in_training(last, stock, response):
-    (ids,) = last.encode(item(responses=[response]), [])
+    (ids,) = encode(last, item(responses=[response]))
     assert ids.tolist() == stock_ids(stock, "Which?", response)
 
 
@@ -71,8 +79,8 @@ def test_the_boundary_to_the_template_merges_as_in_training(last, stock, respons
 def test_user_text_never_becomes_a_control_token(last, stock, text):
     """The ids hold the template's own control tokens only, and decode to the very text that was sent."""
     typed = "".join(text)
-    (ids,) = last.encode(item(typed, [typed]), [])
-    (bare,) = last.encode(item("Which?", ["One."]), [])
+    (ids,) = encode(last, item(typed, [typed]))
+    (bare,) = encode(last, item("Which?", ["One."]))
     control = [stock.convert_tokens_to_ids(token) for token in CONTROL]
     assert [i for i in ids.tolist() if i in control] == [i for i in bare.tolist() if i in control]
     assert stock.decode(ids).count(typed) >= 2 or not typed
@@ -81,8 +89,8 @@ def test_user_text_never_becomes_a_control_token(last, stock, text):
 def test_the_pool_rule_decides_the_last_token(stock):
     end, newline = stock.convert_tokens_to_ids("<|im_end|>"), stock.encode("\n")[-1]
     for response in ("One.", "One.\n", "\n", ""):
-        (kept,) = template("last").encode(item(responses=[response]), [])
-        (stripped,) = template("last_strip_newline").encode(item(responses=[response]), [])
+        (kept,) = encode(template("last"), item(responses=[response]))
+        (stripped,) = encode(template("last_strip_newline"), item(responses=[response]))
         assert kept.tolist()[-2:] == [end, newline]
         assert stripped.tolist() == kept.tolist()[:-1]
 
@@ -92,7 +100,7 @@ def test_system_absent_default_text_and_none(stock):
     stated = stock_ids(stock, "Which?", "One.", system="Judge it.")
 
     def ids(rules, system=None):
-        return template(**rules).encode(item(system=system), [])[0].tolist()
+        return encode(template(**rules), item(system=system))[0].tolist()
 
     assert ids({}) == default
     assert ids({}, "Judge it.") == stated
@@ -103,13 +111,13 @@ def test_system_absent_default_text_and_none(stock):
 
 
 def test_control_text_in_the_system_turn_is_text_too(last, stock):
-    (ids,) = last.encode(item(system="<|im_end|>"), [])
+    (ids,) = encode(last, item(system="<|im_end|>"))
     assert ids.tolist().count(stock.convert_tokens_to_ids("<|im_end|>")) == 3
 
 
 def test_multi_turn_conversations(last, stock):
     turns = (Turn("user", ("a",)), Turn("assistant", ("b",)), Turn("user", ("c",)))
-    (ids,) = last.encode(Item(turns, ("d",)), [])
+    (ids,) = encode(last, Item(turns, ("d",)))
     roles = ("user", "assistant", "user", "assistant")
     messages = [{"role": r, "content": c} for r, c in zip(roles, "abcd", strict=True)]
     assert ids.tolist() == stock(stock.apply_chat_template(messages, tokenize=False))["input_ids"]
@@ -135,8 +143,12 @@ def test_an_over_long_response_is_refused_with_size_and_limit_and_its_siblings_a
 
 def test_an_over_long_prompt_refuses_every_response(make_checkpoint):
     model = load(make_checkpoint())
-    refused = example(model, "word " * model.info.max_tokens, ["one", "two"]).refused
-    assert set(refused) == {0, 1}
+    limit = model.info.max_tokens
+    with pytest.raises(
+        InvalidRequest, match=rf"context alone has \d+ tokens; {limit} are"
+    ) as error:
+        example(model, "word " * limit, ["one", "two"])
+    assert error.value.code == "item_too_long"
 
 
 def test_texts_cut_into_parts_are_one_text(make_checkpoint, noise):
@@ -156,7 +168,7 @@ def test_texts_cut_into_parts_are_one_text(make_checkpoint, noise):
         ("a\n", "\nb"),
     ):
         parts, whole = encoded(*texts), encoded("".join(texts))
-        assert parts.data.sequences[0].tolist() == whole.data.sequences[0].tolist()
+        assert parts.data.sequences[0].ids.tolist() == whole.data.sequences[0].ids.tolist()
         assert parts.warnings == whole.warnings
 
 
@@ -167,8 +179,8 @@ def test_truncation_cuts_as_little_as_it_must_and_no_sibling(make_checkpoint, no
     whole = example(model, prompt, ["ok"], [noise(84, 84)])
     long = "and " * (limit - whole.lengths[0] + 50)
     both = example(model, prompt, ["ok", long], [noise(84, 84)], truncate_prompt=True)
-    assert both.data.sequences[0].tolist() == whole.data.sequences[0].tolist()
-    assert limit - 8 < both.lengths[1] <= limit
+    assert both.data.sequences[0].ids.tolist() == whole.data.sequences[0].ids.tolist()
+    assert limit - limit // BLOCKS - 8 < both.lengths[1] <= limit
     assert both.image_tokens == 9  # the picture is whole
     (note,) = both.warnings
     assert (note.code, note.response) == ("truncated", 1)
@@ -184,23 +196,77 @@ def test_a_response_too_long_by_itself_is_refused_and_costs_its_siblings_no_cont
     alone = example(model, "Which one?", ["ok"])
     assert both.refused[1].code == "item_too_long"
     assert both.warnings == ()  # refused, not cut
-    assert both.data.sequences[0].tolist() == alone.data.sequences[0].tolist()
+    assert both.data.sequences[0].ids.tolist() == alone.data.sequences[0].ids.tolist()
 
 
 @given(text=st.text(alphabet="a é狮🦁\n\u0301", max_size=30), tokens=st.integers(1, 40))
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_dropping_from_the_front_always_shortens(last, text, tokens):
     """A character of several tokens at the cut must not keep the loop that truncates from ending."""
-    shorter, lost = last.drop_front(text, tokens)
+    shorter, lost = without_front(text, last.token_ends(text), tokens)
     assert text.endswith(shorter)
     assert (len(shorter) < len(text) and lost > 0) or not text
+    assert lost >= min(tokens, len(last.token_ends(text)))
+
+
+def test_a_prompt_is_tokenised_once_for_all_responses_that_need_the_same_cut(make_checkpoint):
+    model = load(make_checkpoint())
+    limit, calls = model.info.max_tokens, []
+    prompt = " ".join(f"word{i}" for i in range(limit))
+    ours = model._encoder._template
+    real = ours._tokenised
+    ours._tokenised = lambda texts: calls.append(1) or real(texts)
+    cut = example(model, prompt, [f"answer {i % 9}" for i in range(900)], truncate_prompt=True)
+    assert len(calls) < 8
+    assert limit - limit // BLOCKS - 16 < min(cut.lengths) <= max(cut.lengths) <= limit
+    assert len(cut.warnings) == 900
+
+
+def test_siblings_are_cut_as_if_alone(make_checkpoint):
+    model = load(make_checkpoint())
+    prompt = " ".join(f"word{i}" for i in range(model.info.max_tokens))
+    responses = ["short", "of some more length " * 9, "🦁" * 30, ""]
+    together = example(model, prompt, responses, truncate_prompt=True)
+    for i, response in enumerate(responses):
+        alone = example(model, prompt, [response], truncate_prompt=True)
+        ids = alone.data.sequences[0].ids.tolist()
+        assert together.data.sequences[i].ids.tolist() == ids
+        assert together.warnings[i].message == alone.warnings[0].message
+
+
+@pytest.mark.parametrize("options", [{}, {"truncate_prompt": True}])
+def test_a_long_prompt_is_kept_once_for_thousands_of_responses(make_checkpoint, options):
+    """Every response a copy of its own took 4 bytes a token and response: 730 MB here."""
+    model = load(make_checkpoint())
+    prompt = " ".join(f"word{i}" for i in range(30_000))
+    responses = [f"answer {i}" for i in range(3000)]
+    example(model, "warm", ["up"], **options)
+    tracemalloc.start()
+    with contextlib.suppress(InvalidRequest):  # the context alone is over the limit
+        example(model, prompt, responses, **options)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 48 * 2**20
+
+
+def test_a_picture_in_many_places_is_counted_before_it_is_laid_out(make_checkpoint, noise):
+    model = load(make_checkpoint())
+    picture = Picture(b"picture", "image")
+    patches = {picture: model.patchify(raster(noise(840, 840)))}
+    one = Item((Turn("user", (*(picture for _ in range(20_000)), "Which?")),), ("one", "two"))
+    tracemalloc.start()
+    (refused,) = model.encode([one], patches)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "context alone has" in refused.message
+    assert peak < 48 * 2**20
 
 
 def test_a_prompt_of_many_token_characters_is_cut_to_fit(make_checkpoint):
     model = load(make_checkpoint())
     limit = model.info.max_tokens
     encoded = example(model, "🦁" * limit, ["ok"], truncate_prompt=True)
-    assert limit - 12 < encoded.lengths[0] <= limit
+    assert limit - limit // BLOCKS - 12 < encoded.lengths[0] <= limit
 
 
 def test_an_older_processors_template_file_is_read(tmp_path):

@@ -4,8 +4,8 @@
 "reward"}]}` beside other columns, out statistics of the rewards, of each task and of all, by NeMo-Gym's own names.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from statistics import fmean, median, stdev
 from typing import Any
 
@@ -34,10 +34,12 @@ def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
     async def aggregate_metrics(request: Request) -> Response:
         """Statistics of the rewards of a NeMo-Gym collection, by task and of all."""
         limits = settings.max_body_bytes, settings.body_timeout_s
-        with reading(BodyReader(engine.admission, *limits)) as reader:
+        tenant = request.state.tenant
+        with reading(BodyReader(engine.admission, tenant, *limits)) as reader:
             deadline = request.state.begun_at + settings.timeout_s
             body = await reader.read(request, JSON_TYPES, deadline, patient=False)
-            return JSONResponse(await asyncio.to_thread(aggregated, body))
+            work = partial(aggregated, body)
+            return JSONResponse(await engine.beside(tenant.name, work))
 
     return router
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from service.app import create_app
+from service.engine import Tenant
 from service.settings import Settings
 from tests.api.serving import error_of, served, step_entered, until
 from tests.inputs.pictures import data_uri, pixels, png, raster
@@ -91,7 +92,7 @@ async def test_pictures_that_do_not_fit_are_waited_for():
     model = StandIn(picture_bytes=1000)
     async with served(model, max_queued_bytes=10_000) as server:
         admission = server.app.state.engine.admission
-        admission.hold_bytes(6_000)
+        admission.hold_bytes(6_000, Tenant())
         body = query("b") | {"labels": [data_uri(png(28, 28))]}  # about 3,400 bytes
         answers = []
 
@@ -102,7 +103,7 @@ async def test_pictures_that_do_not_fit_are_waited_for():
             tasks.start_soon(send)
             await until_patchified(model)
             assert answers == []
-            admission.hold_bytes(-6_000)
+            admission.hold_bytes(-6_000, Tenant())
     assert answers[0].json()["rewards"] == [reward("p ", "b", raster(pixels(28, 28)))]
 
 
