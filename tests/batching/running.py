@@ -16,8 +16,8 @@ from tests.models import WAIT_S, StandIn, reward
 class Caller:
     """A ticket that a test can wait on."""
 
-    def __init__(self, count: int) -> None:
-        self.deadline = time.monotonic() + WAIT_S
+    def __init__(self, count: int, now: float) -> None:
+        self.deadline = now + WAIT_S
         self.wanted = True
         self.share = Share()
         self.saved_tokens = 0
@@ -51,16 +51,20 @@ class Running:
         self.lost = threading.Event()
         self.runner = Runner(model, self.planner, self.metrics, on_lost=self.lost.set)
 
+    def clock(self) -> float:
+        return time.monotonic()
+
     def sample(self, line: str) -> float:
         rows = self.metrics.render().decode().splitlines()
         (value,) = [row.rpartition(" ")[2] for row in rows if row.startswith(f"basereward_{line} ")]
         return float(value)
 
     def submit(self, *responses: str, prompt: str = "Which?") -> Caller:
-        caller = Caller(len(responses))
+        now = self.clock()
+        caller = Caller(len(responses), now)
         item = Item((Turn("user", (prompt,)),), responses)
         (example,) = self.model.encode([item], {})
-        job = Job(caller, 0, example, time.monotonic(), list(range(len(responses))))
+        job = Job(caller, 0, example, now, list(range(len(responses))))
         self.planner.submit([job])
         return caller
 

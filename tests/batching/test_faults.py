@@ -165,8 +165,11 @@ class Watched(Running):
     def __init__(self) -> None:
         super().__init__(StandIn())
         self.now = 100.0
-        self.runner = Runner(self.model, self.planner, Metrics(), clock=lambda: self.now)
+        self.runner = Runner(self.model, self.planner, Metrics(), clock=self.clock)
         self.runner.start()
+
+    def clock(self) -> float:
+        return self.now
 
     def end(self) -> None:
         self.model.release()
