@@ -24,7 +24,7 @@ from service.engine.preparation import PreparationLimits, Preparer
 from service.inputs.fetch import Fetcher, FetchRules
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
-from service.settings import Settings
+from service.settings import Settings, set_library_defaults
 from service.tracing import Tracer
 
 UNTIL_LOADED = 4096  # tokens a step; the loaded model says what suits its device
@@ -37,6 +37,7 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     Raises:
         StartError: the key file does not do, or the extra that traces need is missing.
     """
+    set_library_defaults()
     metrics = Metrics()
     metrics.built_with(__version__, version("torch"), version("transformers"))
     engine = build_engine(settings, metrics)

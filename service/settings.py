@@ -85,7 +85,8 @@ class Settings(BaseModel):
 
     # Pictures by URL or path: off unless allowed
     allowed_url_hosts: tuple[str, ...] = Field(
-        (), description="Hosts from which https:// pictures may be fetched, separated by commas."
+        (),
+        description="Hosts, or HOST:PORT, from which https:// pictures may be fetched, separated by commas.",
     )
     allow_private_urls: bool = Field(
         False,
@@ -94,7 +95,10 @@ class Settings(BaseModel):
     allowed_file_dir: Path | None = Field(
         None, description="Folder under which file:// pictures may be read."
     )
-    fetch_timeout_s: Seconds = Field(10.0, description="Deadline of one picture fetch.")
+    fetch_timeout_s: Seconds = Field(
+        10.0,
+        description="Deadline of one picture fetch, from the look-up of its host to the last byte.",
+    )
     max_fetch_bytes: Positive = Field(32 * 2**20, description="Largest fetched or file:// picture.")
 
     # Queue and batches
@@ -177,6 +181,13 @@ class Settings(BaseModel):
         """The settings without secrets, for `/info`."""
         values = self.model_dump(mode="json", exclude={"api_key", "api_key_file"})
         return values | {"api_key_set": self.needs_key}
+
+
+def set_library_defaults() -> None:
+    """Variables that libraries read, where nobody has set them; before they do any work."""
+    # Batches are tokenised on the engine's threads, where tenants take turns: the library's own pool would serve
+    # the calls of all threads first come, first served.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def env_name(field: str) -> str:

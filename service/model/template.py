@@ -1,13 +1,10 @@
 """Conversation to token ids: the checkpoint's chat template over whole texts, with user text that stays text."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 from service.core import Item, Patches
 from service.errors import InvalidRequest, StartError
@@ -15,23 +12,14 @@ from service.model.control import ControlTokens, Section
 from service.model.courtesy import courteous
 from service.model.manifest import Pool, TemplateRules
 from service.model.rendering import Messages, Renderer, Shape, answered
-from service.model.sequence import Ids, TokenSequence
+from service.model.sections import Layout, SectionEncoder
+from service.model.sequence import TokenSequence
 from service.model.skeleton import Skeletons
 from service.model.tokens import control_ids, one_line, read_tokenizer, without_control
 
 T = TypeVar("T")
 Request = tuple[Item, Sequence[Patches]]  # an item and the pictures of its turns, in order
 IMAGE_PAD = "<|image_pad|>"
-# Characters tokenised in one call: the tokenizer's own records of a text take up to 75 bytes a character.
-CHARS_AT_ONCE = 2**19
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One response's sections; equal where its siblings' are in `head`, the context."""
-
-    head: tuple[Section, ...]
-    tail: tuple[Section, ...]
 
 
 class ChatTemplate:
@@ -55,7 +43,8 @@ class ChatTemplate:
         self._renderer = Renderer(self._apply, rules.system)
         source = str(self._tokenizer.chat_template)
         self._skeletons = Skeletons(self._renderer.render, self._control.hide, source)
-        self._plain = without_control(self._tokenizer, ids)
+        plain = without_control(self._tokenizer, ids)
+        self._sections = SectionEncoder(plain, ids[IMAGE_PAD])
         self.image_pad_id = ids[IMAGE_PAD]
         self.pad_id = self._tokenizer.pad_token_id or 0
 
@@ -95,20 +84,19 @@ class ChatTemplate:
         """
         laid = [_or_refusal(partial(self._layouts, item)) for item, _ in courteous(requests)]
         good = [layout for layouts in laid if isinstance(layouts, list) for layout in layouts]
-        ids = self._tokenised(s.text for x in good for s in (*x.head, *x.tail) if s.control is None)
+        ids = self._sections.tokenised(
+            s.text for x in good for s in (*x.head, *x.tail) if s.control is None
+        )
         return [
             x
             if isinstance(x, InvalidRequest)
-            else _or_refusal(partial(self._sequences, x, ids, grids, max_head_tokens))
+            else _or_refusal(partial(self._sections.sequences, x, ids, grids, max_head_tokens))
             for x, (_, grids) in courteous(zip(laid, requests, strict=True))
         ]
 
     def token_ends(self, text: str) -> list[int]:
-        """Where each token of the text, by itself, ends: offsets in characters. A character that takes several
-        tokens ends all of them.
-        """
-        encoding = self._plain.encode(text, add_special_tokens=False)
-        return [end for _, end in encoding.offsets]
+        """Where each token of the text, by itself, ends, in characters."""
+        return self._sections.token_ends(text)
 
     # Sections
 
@@ -154,73 +142,6 @@ class ChatTemplate:
         )
         return str(text)
 
-    # Token ids
-
-    def _tokenised(self, texts: Iterable[str]) -> dict[str, Ids]:
-        distinct = list(dict.fromkeys(texts))
-        known: dict[str, Ids] = {}
-        for some in _chunks(distinct):
-            encodings = self._plain.encode_batch_fast(some, add_special_tokens=False)
-            pairs = zip(some, encodings, strict=True)
-            known |= {text: np.asarray(e.ids, dtype=np.int32) for text, e in pairs}
-        return known
-
-    def _sequences(
-        self,
-        layouts: list[Layout],
-        ids: Mapping[str, Ids],
-        grids: Sequence[Patches],
-        max_head_tokens: int,
-    ) -> list[TokenSequence]:
-        heads: dict[tuple[Section, ...], Ids] = {}
-        sequences = []
-        for layout in layouts:
-            shown = sum(section.control == self.image_pad_id for section in layout.head)
-            if layout.head not in heads:
-                tokens = self._count(layout.head, ids, grids)
-                if tokens > max_head_tokens:
-                    raise _too_long(tokens, max_head_tokens)
-                heads[layout.head] = self._run(layout.head, ids, grids)
-            tail = self._run(layout.tail, ids, grids[shown:], last=True)
-            sequences.append(TokenSequence(heads[layout.head], tail))
-        return sequences
-
-    def _count(
-        self, sections: Sequence[Section], ids: Mapping[str, Ids], grids: Sequence[Patches]
-    ) -> int:
-        """Tokens of the sections, before anything is laid out."""
-        shown = sum(section.control == self.image_pad_id for section in sections)
-        controls = sum(section.control is not None for section in sections) - shown
-        texts = sum(len(ids[section.text]) for section in sections if section.control is None)
-        return controls + texts + sum(picture.num_tokens for picture in grids[:shown])
-
-    def _run(
-        self,
-        sections: Sequence[Section],
-        ids: Mapping[str, Ids],
-        grids: Sequence[Patches],
-        *,
-        last: bool = False,
-    ) -> Ids:
-        """
-        Raises:
-            InvalidRequest: not_supported: a place without a picture, or, in the `last` sections, a picture without
-                a place.
-        """
-        runs, pictures = [np.empty(0, dtype=np.int32)], iter(grids)
-        for section in sections:
-            if section.control is None:
-                runs.append(ids[section.text])
-            elif section.control == self.image_pad_id:
-                if (picture := next(pictures, None)) is None:
-                    raise _hides_pictures()
-                runs.append(np.full(picture.num_tokens, section.control, dtype=np.int32))
-            else:
-                runs.append(np.array([section.control], dtype=np.int32))
-        if last and next(pictures, None) is not None:
-            raise _hides_pictures()
-        return np.concatenate(runs)
-
 
 def _cut(sections: Sequence[Section]) -> Layout:
     """A whole rendering as context and rest: the last turn stands between the last two control tokens."""
@@ -229,31 +150,8 @@ def _cut(sections: Sequence[Section]) -> Layout:
     return Layout(tuple(sections[:at]), tuple(sections[at:]))
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    some: list[str] = []
-    chars = 0
-    for text in texts:
-        if some and chars + len(text) > CHARS_AT_ONCE:
-            yield some
-            some, chars = [], 0
-        some.append(text)
-        chars += len(text)
-    if some:
-        yield some
-
-
 def _or_refusal(work: Callable[[], T]) -> T | InvalidRequest:
     try:
         return work()
     except InvalidRequest as error:
         return error
-
-
-def _too_long(tokens: int, limit: int) -> InvalidRequest:
-    message = f"the context alone has {tokens} tokens; {limit} are the limit"
-    return InvalidRequest(message, code="item_too_long")
-
-
-def _hides_pictures() -> InvalidRequest:
-    message = "this checkpoint's template does not show every picture"
-    return InvalidRequest(message, code="not_supported")

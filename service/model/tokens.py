@@ -1,7 +1,6 @@
 """A checkpoint's tokenizer files, read, and the tokenizer for which control tokens are ordinary text."""
 
 import json
-import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -19,8 +18,6 @@ def read_tokenizer(folder: Path) -> Any:
     Raises:
         StartError: no tokenizer, or no chat template, in the folder.
     """
-    # Batches run on the engine's threads, where tenants take turns; the library's own pool serves first come first.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True

@@ -1,10 +1,15 @@
 """https:// pictures: pinned to the checked address, bounded in size and time, never redirected."""
 
+import contextlib
+import socket
+import threading
 import time
 
 import httpx
 import pytest
 
+from service.errors import InvalidRequest
+from service.inputs.fetch import Fetcher, FetchRules
 from tests.inputs.network import HOST, PUBLIC, URL, Network, answered
 
 
@@ -26,7 +31,7 @@ def test_ipv6_is_dialled_in_brackets():
 
 def test_a_port_goes_along():
     network = Network()
-    network.fetch(f"https://{HOST}:8443/a.png")
+    network.fetch(f"https://{HOST}:8443/a.png", hosts=frozenset({f"{HOST}:8443"}))
     assert str(network.requests[0].url) == f"https://{PUBLIC}:8443/a.png"
     assert network.requests[0].headers["host"] == f"{HOST}:8443"
     assert network.resolved == [(HOST, 8443)]
@@ -126,3 +131,46 @@ def test_a_compressed_body_is_not_unpacked():
     headers = {"content-encoding": "gzip"}
     network = Network(answer=httpx.Response(200, headers=headers, stream=Endless()))
     assert network.refusal(max_bytes=500) == "image_too_large"
+
+
+def test_another_port_of_an_allowed_host_is_not_dialled():
+    assert Network().refusal(f"https://{HOST}:22/a.png") == "url_not_allowed"
+    assert Network().refusal(f"https://{HOST}:0/a.png") == "url_not_allowed"
+    assert Network().refusal(URL, hosts=frozenset({f"{HOST}:8443"})) == "url_not_allowed"
+
+
+@pytest.mark.parametrize("sends", [b"", b"H", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+def test_a_host_that_drips_its_head_is_cut_off_at_the_deadline(sends):
+    """A byte in two seconds, or 103s, held a fetch for ever; 32 of them were all fetches of all tenants."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while not stop.wait(0.05):
+                    connection.sendall(sends)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        port = server.getsockname()[1]
+        rules = FetchRules(frozenset({f"{HOST}:{port}"}), allow_private=True, timeout_s=0.4)
+        fetcher = Fetcher(rules, resolve=lambda host, port: ["127.0.0.1"])
+        begun = time.monotonic()
+        with pytest.raises(InvalidRequest) as caught:
+            fetcher.fetch(f"https://{HOST}:{port}/a.png")
+        took_s = time.monotonic() - begun
+        stop.set()
+        thread.join()
+    assert caught.value.code == "url_fetch_failed"
+    assert took_s < 5.0
+
+
+def test_a_look_up_that_does_not_end_is_given_up():
+    gate = threading.Event()
+    fetcher = Fetcher(
+        FetchRules(frozenset({HOST}), timeout_s=0.1), resolve=lambda *_: gate.wait(60) and []
+    )
+    with pytest.raises(InvalidRequest, match="too long"):
+        fetcher.fetch(URL)
+    gate.set()

@@ -213,9 +213,9 @@ def test_a_prompt_is_tokenised_once_for_all_responses_that_need_the_same_cut(mak
     model = load(make_checkpoint())
     limit, calls = model.info.max_tokens, []
     prompt = " ".join(f"word{i}" for i in range(limit))
-    ours = model._encoder._template
-    real = ours._tokenised
-    ours._tokenised = lambda texts: calls.append(1) or real(texts)
+    ours = model._encoder._template._sections
+    real = ours.tokenised
+    ours.tokenised = lambda texts: calls.append(1) or real(texts)
     cut = example(model, prompt, [f"answer {i % 9}" for i in range(900)], truncate_prompt=True)
     assert len(calls) < 8
     assert limit - limit // BLOCKS - 16 < min(cut.lengths) <= max(cut.lengths) <= limit
