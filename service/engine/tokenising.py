@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 # A batch: what bounds how long one request's texts keep another's waiting.
 RESPONSES_AT_ONCE = 256
 CHARS_AT_ONCE = 2**18
-SECOND_THREAD_CHARS = 2**16  # a tenant's texts that wait before another thread is worth its start
+SECOND_THREAD_CHARS = (
+    2**16
+)  # of a tenant, waiting or being encoded, that make another thread worth its start
 Encodings = list[Example | Exception]
 
 
@@ -39,7 +41,7 @@ class _Waiting:
     """One tenant's pieces, by request, and how many threads have been asked for them."""
 
     requests: OrderedDict[Flow, deque[Piece]] = field(default_factory=OrderedDict)
-    chars: int = 0
+    chars: int = 0  # waiting or being encoded
     threads: int = 0
 
     def add(self, flow: Flow, piece: Piece) -> None:
@@ -58,12 +60,12 @@ class _Waiting:
             if taken and (full or piece.model is not taken[0].model):
                 break
             pieces.popleft()
-            self.chars -= piece.chars
             self.requests.move_to_end(flow)
             if not pieces:
                 del self.requests[flow]
             if piece.future.cancelled():
                 chars -= piece.chars
+                self.chars -= piece.chars
             else:
                 taken.append(piece)
                 responses += piece.responses
@@ -108,6 +110,8 @@ class Tokeniser:
         if not pieces:
             return
         encoded = _encode_pieces(pieces)
+        with self._lock:
+            self._tenants[tenant].chars -= sum(piece.chars for piece in pieces)
         loop = pieces[0].future.get_loop()
         try:
             loop.call_soon_threadsafe(self._answer, pieces, encoded)

@@ -8,8 +8,9 @@ from functools import partial
 from service.core import Example, Item, Patches, Picture, Warned
 from service.errors import InvalidRequest
 from service.model.courtesy import courteous
+from service.model.length_gate import Admitted, LengthGate
 from service.model.sequence import Ids, TokenSequence, shared_head
-from service.model.template import ChatTemplate
+from service.model.template import ChatTemplate, Request
 from service.model.truncation import Truncation, cutter
 
 CONTROL_TEXT = "control_text"
@@ -37,28 +38,44 @@ class Encoder:
         self, items: Sequence[Item], pictures: Mapping[Picture, Patches]
     ) -> list[Example | Exception]:
         """An example, or its own refusal, for every item; the texts of all are tokenised together."""
-        whole = [_with_whole_texts(item) for item in items]
-        requests = [(item, _grids(item, pictures)) for item in whole]
-        # What is to be cut is measured whole first; a text has at most so many tokens as it has bytes.
-        cuts = any(item.truncate_prompt for item in whole)
+        gate = LengthGate(self._template.counts, self._max_tokens)
+        admitted = [gate.admit(_with_whole_texts(item)) for item in courteous(items)]
+        good = [x.item for x in admitted if isinstance(x, Admitted)]
+        requests = [(item, _grids(item, pictures)) for item in good]
+        # What is to be cut is measured whole first.
+        cuts = any(item.truncate_prompt for item in good)
         limit = MEASURED_TOKENS if cuts else self._max_tokens
-        encoded = self._template.encode_all(requests, limit)
+        found = zip(requests, self._template.encode_all(requests, limit), strict=True)
         return [
-            x if isinstance(x, InvalidRequest) else self._example(*request, x)
-            for request, x in courteous(zip(requests, encoded, strict=True))
+            x if isinstance(x, InvalidRequest) else self._encoded(x, *next(found))
+            for x in courteous(admitted)
         ]
 
+    def _encoded(
+        self, admitted: Admitted, request: Request, found: list[TokenSequence] | InvalidRequest
+    ) -> Example | InvalidRequest:
+        if isinstance(found, InvalidRequest):
+            return found
+        example = self._example(*request, found, admitted.dropped)
+        if admitted.refused:
+            return replace(example, refused={**example.refused, **admitted.refused})
+        return example
+
     def _example(
-        self, item: Item, grids: tuple[Patches, ...], sequences: list[TokenSequence]
+        self,
+        item: Item,
+        grids: Sequence[Patches],
+        sequences: list[TokenSequence],
+        dropped: int,
     ) -> Example:
         warnings = self._control_warnings(item)
         if item.truncate_prompt:
-            warnings += self._truncate(item, grids, sequences)
+            warnings += self._truncate(item, grids, sequences, dropped)
         head = shared_head(sequences)
         return Example(
             lengths=tuple(map(len, sequences)),
             image_tokens=sum(p.num_tokens for p in grids),
-            data=Encoded(tuple(sequences), grids, self._template.image_pad_id),
+            data=Encoded(tuple(sequences), tuple(grids), self._template.image_pad_id),
             prefix_tokens=len(head),
             prefix_key=_prefix_key(head, grids) if len(head) else b"",
             image_patches=sum(p.grid_h * p.grid_w for p in grids),
@@ -67,9 +84,20 @@ class Encoder:
         )
 
     def _truncate(
-        self, item: Item, grids: Sequence[Patches], sequences: list[TokenSequence]
+        self,
+        item: Item,
+        grids: Sequence[Patches],
+        sequences: list[TokenSequence],
+        dropped: int,
     ) -> list[Warned]:
-        """Cut the prompt's start for each response that is over, in place; siblings are not affected."""
+        """Cut the prompt's start for each response that is over, in place; siblings are not affected.
+
+        Args:
+            item: whose prompt has lost `dropped` tokens already, which no response could have kept.
+            grids: its pictures.
+            sequences: of its responses, with all that is left of the prompt.
+            dropped: see `item`.
+        """
         limit = self._max_tokens
         over = {r: len(s) - limit for r, s in enumerate(sequences) if len(s) > limit}
         if not over:
@@ -79,8 +107,8 @@ class Encoder:
         for r, (sequence, _) in fitted.items():
             sequences[r] = sequence
         return [
-            Warned(TRUNCATED, f"{dropped} tokens dropped from the start of the prompt", r)
-            for r, (_, dropped) in sorted(fitted.items())
+            Warned(TRUNCATED, f"{dropped + lost} tokens dropped from the start of the prompt", r)
+            for r, (_, lost) in sorted(fitted.items())
         ]
 
     def _control_warnings(self, item: Item) -> list[Warned]:

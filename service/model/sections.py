@@ -13,6 +13,7 @@ from service.model.sequence import Ids, TokenSequence
 
 # Characters tokenised in one call: the tokenizer's own records of a text take up to 75 bytes a character.
 CHARS_AT_ONCE = 2**19
+SLICE_CHARS = 2**13
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,17 @@ class SectionEncoder:
         """
         encoding = self._plain.encode(text, add_special_tokens=False)
         return [end for _, end in encoding.offsets]
+
+    def counts(self, text: str) -> Iterator[tuple[int, int]]:
+        """(characters, tokens) of one slice of the text after the other, each tokenised by itself.
+
+        For a text that may be far too long: as one it would take 450 bytes of memory a token. Only the words that
+        the slices cut are tokenised in another way than in the whole.
+        """
+        for start in range(0, len(text), SLICE_CHARS):
+            some = text[start : start + SLICE_CHARS]
+            (encoding,) = self._plain.encode_batch_fast([some], add_special_tokens=False)
+            yield len(some), len(encoding.ids)
 
     def tokenised(self, texts: Iterable[str]) -> dict[str, Ids]:
         distinct = list(dict.fromkeys(texts))
@@ -117,7 +129,7 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _too_long(tokens: int, limit: int) -> InvalidRequest:
-    message = f"the context alone has {tokens} tokens; {limit} are the limit"
+    message = f"the context has {tokens} tokens; {limit} are the limit"
     return InvalidRequest(message, code="item_too_long")
 
 

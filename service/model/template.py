@@ -1,7 +1,7 @@
 """Conversation to token ids: the checkpoint's chat template over whole texts, with user text that stays text."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +93,10 @@ class ChatTemplate:
             else _or_refusal(partial(self._sections.sequences, x, ids, grids, max_head_tokens))
             for x, (_, grids) in courteous(zip(laid, requests, strict=True))
         ]
+
+    def counts(self, text: str) -> Iterator[tuple[int, int]]:
+        """(characters, tokens) of one slice of the text after the other."""
+        return self._sections.counts(text)
 
     def token_ends(self, text: str) -> list[int]:
         """Where each token of the text, by itself, ends, in characters."""

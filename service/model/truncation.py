@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.core import Item
+from service.model.length_gate import last_user_turn
 from service.model.sequence import TokenSequence
 
 # Tokens are dropped in blocks of this part of the limit, so that the responses of one item have at most so many
@@ -45,7 +46,7 @@ class Cutter:
 
 
 def cutter(item: Item, token_ends: TokenEnds) -> Cutter:
-    turn = max(i for i, turn in enumerate(item.turns) if turn.role == "user")
+    turn = last_user_turn(item)
     parts = item.turns[turn].parts
     ends = tuple(tuple(token_ends(part)) if isinstance(part, str) else None for part in parts)
     return Cutter(item, turn, ends)

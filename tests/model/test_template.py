@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import tracemalloc
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoTokenizer
 from service import demo
 from service.core import Item, Picture, Turn
 from service.errors import InvalidRequest, StartError
+from service.model.length_gate import LengthGate
 from service.model.manifest import TemplateRules
 from service.model.template import ChatTemplate
 from service.model.truncation import BLOCKS, without_front
@@ -145,7 +147,7 @@ def test_an_over_long_prompt_refuses_every_response(make_checkpoint):
     model = load(make_checkpoint())
     limit = model.info.max_tokens
     with pytest.raises(
-        InvalidRequest, match=rf"context alone has \d+ tokens; {limit} are"
+        InvalidRequest, match=rf"context has (more than )?\d+ tokens; {limit} are"
     ) as error:
         example(model, "word " * limit, ["one", "two"])
     assert error.value.code == "item_too_long"
@@ -258,7 +260,7 @@ def test_a_picture_in_many_places_is_counted_before_it_is_laid_out(make_checkpoi
     (refused,) = model.encode([one], patches)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert "context alone has" in refused.message
+    assert "the context has" in refused.message
     assert peak < 48 * 2**20
 
 
@@ -289,3 +291,45 @@ def test_a_folder_without_tokenizer_or_template_is_refused(tmp_path):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
     with pytest.raises(StartError, match="no chat template"):
         ChatTemplate(tmp_path, TemplateRules(), "last")
+
+
+def test_texts_of_any_length_take_little_memory(make_checkpoint):
+    """As one text, 262,144 characters of random Unicode took 430 MiB."""
+    model = load(make_checkpoint())
+    limit, letters = model.info.max_tokens, random.Random(0)
+    text = "".join(chr(letters.randint(0x4E00, 0x9FFF)) for _ in range(262_144))
+    with pytest.raises(InvalidRequest, match=rf"more than \d+ tokens; {limit} are the limit"):
+        example(model, text, ["one", "two"])
+    (refused,) = example(model, "Which?", ["one", text, "two"]).refused.items()
+    assert (refused[0], refused[1].response, refused[1].code) == (1, 1, "item_too_long")
+    assert f"tokens exceed {limit}" in refused[1].message
+
+
+def test_a_prompt_that_is_far_too_long_is_cut_as_one_that_is_a_little(make_checkpoint):
+    model = load(make_checkpoint())
+    limit = model.info.max_tokens
+    words = [f"word{i}" for i in range(limit)]
+    short, long = " ".join(words), " ".join(["word"] * 5 * limit + words)
+    a, b = (example(model, text, ["ok"], truncate_prompt=True) for text in (short, long))
+    assert limit - limit // BLOCKS - 8 < b.lengths[0] <= limit
+    end = b.data.sequences[0].ids.tolist()[-limit // 2 :]
+    assert end == a.data.sequences[0].ids.tolist()[-limit // 2 :]
+    dropped = int(b.warnings[0].message.split()[0])
+    assert dropped > int(a.warnings[0].message.split()[0]) + 4 * limit
+
+
+def test_the_gate_counts_no_further_than_it_must():
+    counted = []
+
+    def counts(text):
+        for start in range(0, len(text), 100):
+            counted.append(start)
+            yield 100, 100
+
+    gate = LengthGate(counts, 100)
+    one = Item((Turn("user", ("x" * 100_000,)),), ("one",))
+    assert gate.admit(one).code == "item_too_long"
+    assert len(counted) == 13
+    short = Item((Turn("user", ("x" * 300,)),), ("one",))
+    assert gate.admit(short).item is short
+    assert len(counted) == 13
