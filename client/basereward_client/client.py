@@ -5,8 +5,10 @@ import time
 import weakref
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import fields
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from basereward_client.errors import BadRequest
 from basereward_client.rewards import Rewards
 from basereward_client.settings import Settings
 
@@ -42,7 +44,8 @@ class Client(Settings):
         if pid not in self._by_process:
             calls = Calls(self.max_connections)
             if self._by_process.setdefault(pid, calls) is calls:
-                weakref.finalize(self, calls.stop)
+                # Not `stop`: joined from a collection that runs in another client's thread, two wait for each other.
+                weakref.finalize(self, calls.signal)
             else:  # another thread was quicker
                 calls.stop()
         return self._by_process[pid]
@@ -68,7 +71,11 @@ class RewardClient(Client):
         return self._wait(self._calls.score(self, items, time.monotonic()))
 
     def score_group(
-        self, prompt: Any, responses: Iterable[str], images: Sequence[Any] = (), **fields: Any
+        self,
+        prompt: Any,
+        responses: Iterable[str],
+        images: Sequence[Any] | None = (),
+        **fields: Any,
     ) -> list[float | None]:
         """One reward for each response to a prompt: a string, or chat messages."""
         return list(self.score([_group(prompt, responses, images, fields)])[0])
@@ -105,7 +112,11 @@ class AsyncRewardClient(Client):
         return await self._wait(self._calls.score(self, items, time.monotonic()))
 
     async def score_group(
-        self, prompt: Any, responses: Iterable[str], images: Sequence[Any] = (), **fields: Any
+        self,
+        prompt: Any,
+        responses: Iterable[str],
+        images: Sequence[Any] | None = (),
+        **fields: Any,
     ) -> list[float | None]:
         return list((await self.score([_group(prompt, responses, images, fields)]))[0])
 
@@ -133,8 +144,15 @@ class AsyncRewardClient(Client):
 
 
 def _group(
-    prompt: Any, responses: Iterable[str], images: Sequence[Any], fields: Mapping[str, Any]
+    prompt: Any, responses: Iterable[str], images: Sequence[Any] | None, fields: Mapping[str, Any]
 ) -> Item:
+    if isinstance(responses, str | bytes):
+        raise BadRequest("responses is one text; give a list of them", param="responses")
+    if images is None:
+        images = ()
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes | PathLike | Mapping):
+        kind = type(images).__name__
+        raise BadRequest(f"images is a {kind}; give a list of pictures", param="images")
     context = {"prompt" if isinstance(prompt, str) else "messages": prompt}
     pictures = {"images": images} if len(images) else {}
     return context | pictures | {"responses": list(responses)} | dict(fields)

@@ -152,4 +152,23 @@ def refusal(response: httpx.Response, url: str, indices: Sequence[int]) -> error
         details["code"] = told["code"]
     except NOT_AS_AGREED:
         message = f"{status} from {url}"
+    if kind is errors.FingerprintChanged:
+        differing = _differing(response)
+        message += "".join(f"; {name} is pinned, {got} is served" for name, got in differing)
+        details |= (
+            dict(zip(("expected", "served"), *differing[:1], strict=False)) if differing else {}
+        )
     return kind(message, **details)
+
+
+def _differing(response: httpx.Response) -> list[tuple[str, str]]:
+    """What the request pinned, and what the server says it serves, where these differ."""
+    try:
+        current: Mapping[str, Any] = response.json()["error"]["current"]
+        sent = response.request.headers
+        pairs = [
+            (sent.get(f"x-expect-{name}"), current[name]) for name in ("fingerprint", "numerics")
+        ]
+    except (*NOT_AS_AGREED, RuntimeError):  # no server of this kind
+        return []
+    return [(pinned, str(got)) for pinned, got in pairs if pinned and pinned != got]

@@ -49,7 +49,15 @@ class Unauthorized(RewardError):
 
 
 class FingerprintChanged(RewardError):
-    """Two scales of reward are never mixed."""
+    """Two scales of reward are never mixed.
+
+    Attributes:
+        expected: the pinned fingerprint, or numerics; None where the server alone said that they differ.
+        served: what is served, or was answered.
+    """
+
+    expected: str | None = None
+    served: str | None = None
 
 
 class Unavailable(RewardError):

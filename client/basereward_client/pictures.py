@@ -88,17 +88,28 @@ def _member(row: Mapping[str, Any]) -> Any:
     raise InvalidPicture(f"a mapping with none of {', '.join(MEMBERS)} is no picture")
 
 
+def image_of(array: Any) -> Any:
+    """A numpy array as a PIL image.
+
+    Raises:
+        InvalidPicture: its kind or shape is not one that says how it looks.
+    """
+    from PIL import Image
+
+    if array.dtype != "uint8" or (array.ndim, *array.shape[2:]) not in ARRAYS:
+        raise InvalidPicture(
+            "an array must be uint8, [height, width] or [height, width, 3 or 4]; "
+            f"this one is {array.dtype} {list(array.shape)}"
+        )
+    return Image.fromarray(array)
+
+
 def _image(picture: Any) -> Any:
     """A PIL image in a mode that PNG holds without loss."""
     numpy, pil = sys.modules.get("numpy"), sys.modules.get("PIL.Image")
     if numpy is not None and isinstance(picture, numpy.ndarray):
-        from PIL import Image
-
-        if picture.dtype != numpy.uint8 or (picture.ndim, *picture.shape[2:]) not in ARRAYS:
-            raise InvalidPicture(
-                "an array must be uint8, [height, width] or [height, width, 3 or 4]"
-            )
-        picture, pil = Image.fromarray(picture), Image
+        picture = image_of(picture)
+        pil = sys.modules["PIL.Image"]
     if pil is None or not isinstance(picture, pil.Image):
         raise InvalidPicture(f"a {type(picture).__name__} is no picture")
     if picture.mode in PNG_MODES:

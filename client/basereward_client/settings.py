@@ -89,7 +89,8 @@ class Settings:
             self.expect_fingerprint = scale[0]
         for pinned, got in zip((self.expect_fingerprint, self.expect_numerics), scale, strict=True):
             if pinned and pinned != got:
-                raise FingerprintChanged(f"{pinned} is expected, {got} was answered")
+                message = f"{pinned} is pinned, {got} was answered"
+                raise FingerprintChanged(message, expected=pinned, served=got)
 
 
 def _endpoint(url: str) -> tuple[str, str]:

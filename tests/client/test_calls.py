@@ -1,6 +1,7 @@
 """Calls against the real application: what is asked of it, and what its refusals and partial answers become."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from basereward_client import (
     BadRequest,
     DeadlineExceeded,
+    FingerprintChanged,
     RewardClient,
     RewardError,
     ServerFailure,
@@ -226,3 +228,37 @@ def test_the_deadline_holds_while_pictures_are_encoded(server: Live) -> None:
 
     with RewardClient(server.url, timeout=0.3) as client, pytest.raises(DeadlineExceeded):
         client.score(endless())
+
+
+@pytest.mark.parametrize("responses", ["It is red.", b"It is red."])
+def test_one_text_is_no_list_of_responses(server: Live, responses: Any) -> None:
+    """Ten letters were ten responses, and ten numbers came back."""
+    with (
+        RewardClient(server.url) as client,
+        pytest.raises(BadRequest, match="give a list") as caught,
+    ):
+        client.score_group("p", responses)
+    assert caught.value.param == "responses"
+
+
+@pytest.mark.parametrize("images", ["a.png", Path("a.png"), b"x", {"bytes": b"x"}, 5])
+def test_one_picture_is_no_list_of_pictures(server: Live, images: Any) -> None:
+    with RewardClient(server.url) as client, pytest.raises(BadRequest, match="give a list"):
+        client.score_group("p", ["r"], images)
+
+
+def test_no_pictures_at_all(server: Live) -> None:
+    with RewardClient(server.url) as client:
+        assert client.score_group("p", ["r"], None) == [reward("p", "r")]
+
+
+def test_a_changed_fingerprint_names_both(server: Live) -> None:
+    served = server.model.info.fingerprint
+    pinned = "sha256:" + "0" * 64
+    with (
+        RewardClient(server.url, expect_fingerprint=pinned, retries=0) as client,
+        pytest.raises(FingerprintChanged) as caught,
+    ):
+        client.score_group("p", ["r"])
+    assert (caught.value.expected, caught.value.served) == (pinned, served)
+    assert f"{pinned} is pinned, {served} is served" in str(caught.value)

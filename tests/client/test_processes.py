@@ -4,7 +4,9 @@ import copy
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -83,6 +85,33 @@ def test_a_fork_in_the_middle_of_a_call_disturbs_neither(server: Live) -> None:
         os.waitpid(child, 0)
         call.join(WAIT_S)
         assert results == [expected]
+
+
+@may_fork
+def test_a_child_forked_in_the_middle_of_a_call_keeps_no_connection_open(server: Live) -> None:
+    """What the parent cancels ends at the server, however long the child lives."""
+    items, _ = some_items()
+    server.model.hold()
+    engine = server.app.state.engine
+    with RewardClient(server.url) as client:
+        call = client._calls.submit(client._calls.score(client, items, time.monotonic()))
+        assert server.model.entered.acquire(timeout=WAIT_S)
+        receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
+        child = os.fork()
+        if child == 0:
+            receiver.poll(WAIT_S)  # until it is killed
+            os._exit(0)
+        sender.close()
+        try:
+            call.cancel()
+            until = time.monotonic() + WAIT_S
+            while engine.admission._responses:
+                assert time.monotonic() < until, "the server was not told"
+                time.sleep(0.02)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            server.model.release()
 
 
 @pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.deepcopy])

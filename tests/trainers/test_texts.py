@@ -1,6 +1,7 @@
 """Prompts taken apart exactly or refused; and the client's adapters and the server's routes agree on it."""
 
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basereward_client import RewardClient
+from basereward_client import InvalidPicture, RewardClient
 from basereward_client.adapters.texts import (
     context,
     continuation,
@@ -209,6 +210,33 @@ def test_described() -> None:
         described({"prompt": "<image>What?"})
     with pytest.raises(ValueError, match=r"a prompt or a question.*index"):
         described({"index": 3})
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_described_by_rows_of_a_data_frame(count: int) -> None:
+    """Whose lists are arrays, which have a length and no truth."""
+    images = np.empty(count, dtype=object)
+    images[:] = [b"png"] * count
+    turns = np.empty(1, dtype=object)
+    turns[0] = {"role": "user", "content": "What?"}
+    item = described({"prompt": "What?", "images": images})
+    assert item.get("images", []) == [b"png"] * count
+    (turn,) = described({"prompt": turns, "images": images})["messages"]
+    assert turn["content"] == "What?" or len(turn["content"]) == count + 1
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((3, 40, 40), dtype=np.uint8)])
+def test_an_array_that_does_not_say_how_it_looks(array: Any) -> None:
+    with pytest.raises(InvalidPicture, match=r"an array must be uint8.*this one is"):
+        described({"prompt": "What?", "image": array})
+
+
+def test_an_end_of_any_length_is_found_in_one_pass() -> None:
+    padding = "<|endoftext|>" * 100_000
+    begun = time.perf_counter()
+    assert ended(f"Four.<|im_end|>{padding}") == "Four."
+    assert ended(f"{padding}Four.{padding}x") == f"{padding}Four.{padding}x"
+    assert time.perf_counter() - begun < 5.0
 
 
 def test_described_by_turns_whose_texts_hold_the_places() -> None:

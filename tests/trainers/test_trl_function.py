@@ -78,3 +78,36 @@ def test_several_turns_are_no_response(url: str) -> None:
     turns = [{"role": "assistant", "content": "Let me see."}, {"role": "tool", "content": "4"}]
     with pytest.raises(ValueError, match="several turns"):
         make_reward_func(url)(prompts=[ASKED], completions=[turns])
+
+
+def test_a_column_of_another_name(url: str, server: Server) -> None:
+    reward, images = make_reward_func(url, image_column="picture"), [shape("red"), [shape("blue")]]
+    got = reward(prompts=["What?"] * 2, completions=["Red."] * 2, picture=images)
+    expected = [
+        server.reward("Red.", "What?", images[0]),
+        server.reward("Red.", "What?", *images[1]),
+    ]
+    assert got == pytest.approx(expected, abs=CLOSE)
+    with pytest.raises(ValueError, match=r"no column 'picture'; there are \['photo'\]"):
+        reward(prompts=["What?"], completions=["Red."], photo=[images[0]])
+
+
+def test_pictures_that_nobody_reads_are_told_of(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Scored without them, a red circle was blue, and nothing said so."""
+    reward, told = make_reward_func(url), {}
+    rows = {"prompts": ["What?"] * 2, "completions": ["Red."] * 2, "picture": [shape("red")] * 2}
+    with caplog.at_level("INFO", "basereward_client"):
+        for _ in range(2):
+            reward(**rows, log_metric=told.__setitem__)
+    assert [record.getMessage() for record in caplog.records] == [
+        "0 of 2 rows have pictures",
+        "the column 'picture' holds pictures that are not scored: name it with image_column",
+    ]
+    assert told["basereward/pictures"] == 0.0
+    make_reward_func(url)(
+        prompts=["What?"] * 2,
+        completions=["Red."] * 2,
+        image=[shape("red"), None],
+        log_metric=told.__setitem__,
+    )
+    assert told["basereward/pictures"] == 1.0

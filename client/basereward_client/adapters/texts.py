@@ -5,10 +5,12 @@ What cannot be taken apart exactly is a ValueError: a guessed text would be scor
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from basereward_client.pictures import image_of
 
 Item = dict[str, Any]
 Turn = Mapping[str, Any]
@@ -22,16 +24,17 @@ _PICTURE = re.compile(
 )
 _CHATML = re.compile(r"<\|(?:im_start|im_end|vision_start|vision_end|image_pad|video_pad)\|>")
 _TOKEN = re.compile(r"<\|\w+\|>|<｜[^｜]+｜>|<start_of_turn>|\[/?INST\]|\A<s>|\A<bos>")
+_PAD = "<|endoftext|>"
 _PADDING = re.compile(r"\A(?:<\|endoftext\|>)+")
-_END = re.compile(r"(?:<\|im_end\|>\n?)?(?:<\|endoftext\|>)*\Z")
-_END_OF_PLAIN = re.compile(r"(?:<\|im_end\|>\n?|</s>|<eos>)?(?:<\|endoftext\|>)*\Z")
+_ENDS = ("<|im_end|>", "<|im_end|>\n")
+_ENDS_OF_PLAIN = (*_ENDS, "</s>", "<eos>")
 
 
 def context(prompt: str | Sequence[Turn], images: Iterable[Any] | None = None) -> Item:
     """The context of an item: a text with pictures before it, or chat turns with pictures in them."""
     if not isinstance(prompt, str):
         return {"messages": seated(prompt, images)}
-    pictures = [picture(image) for image in images or ()]
+    pictures = _pictures(images)
     return {"prompt": prompt, "images": pictures} if pictures else {"prompt": prompt}
 
 
@@ -43,7 +46,7 @@ def seated(turns: Iterable[Turn], images: Iterable[Any] | None = None) -> list[I
     messages = [{"role": turn["role"], "content": _content(turn["content"])} for turn in turns]
     places = [part for message in messages for part in _places(message)]
     empty = [part for part in places if part["image"] is None]
-    pictures = [picture(image) for image in images or ()]
+    pictures = _pictures(images)
     wanted = empty or (places if pictures else [])
     if pictures and not places:
         _put_first(messages, pictures)
@@ -59,14 +62,22 @@ def described(row: Mapping[str, Any]) -> Item:
 
     `<image>` in a text is a picture's place.
     """
-    prompt = row.get("prompt") or row.get("question")
-    if not prompt:
+    stated = (row.get(name) for name in ("prompt", "question"))
+    prompt = next((value for value in stated if not is_empty(value)), None)
+    if prompt is None:
         raise ValueError(f"a row needs a prompt or a question; this one has {sorted(row)}")
-    images = row.get("images") or [image for image in [row.get("image")] if image is not None]
+    images, single = row.get("images"), row.get("image")
+    if images is None or is_empty(images):
+        images = [] if single is None else [single]
     if not isinstance(prompt, str):
         return context([{**turn, "content": placed(turn["content"])} for turn in prompt], images)
     text = placed(prompt)
     return context(text if text is prompt else [{"role": "user", "content": text}], images)
+
+
+def is_empty(value: Any) -> bool:
+    """None, or of no length: an array, as a row of a data frame holds it, has no truth of its own."""
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def placed(content: Any) -> Any:
@@ -91,16 +102,25 @@ def rollout(prompt: str, response: str, images: Sequence[Any] | None = None) -> 
         if not opened or _TOKEN.search(begun):
             raise ValueError(f"the prompt holds {found[0]} but no open ChatML assistant turn")
         turns = list(_turns(head))
-        if images and all(isinstance(turn["content"], str) for turn in turns):
+        if not is_empty(images) and all(isinstance(turn["content"], str) for turn in turns):
             raise ValueError("pictures were given, but the templated prompt shows none")
-        text = _END.sub("", begun + response, count=1)
+        text = _ended(begun + response, _ENDS)
         return {"messages": seated(turns, images), "response": text}
     return context(prompt, images) | {"response": ended(response)}
 
 
 def ended(response: str) -> str:
     """A decoded response without the tokens that end it, of whatever tokenizer."""
-    return _END_OF_PLAIN.sub("", response, count=1)
+    return _ended(response, _ENDS_OF_PLAIN)
+
+
+def _ended(text: str, ends: tuple[str, ...]) -> str:
+    """Without the padding at its end, and then one of the ends."""
+    stop = len(text)
+    while text.endswith(_PAD, 0, stop):
+        stop -= len(_PAD)
+    longest = max((len(end) for end in ends if text.endswith(end, 0, stop)), default=0)
+    return text[: stop - longest]
 
 
 def continuation(query: str, prompt: str) -> str:
@@ -119,12 +139,15 @@ def picture(value: Any) -> Any:
         return picture(value["path"])
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        from PIL import Image
-
-        return Image.fromarray(value)  # which, unlike an array, can be compared with a sibling's
+        # A PIL image, unlike an array, can be compared with a sibling's.
+        return image_of(value)
     if not isinstance(value, str) or value.startswith(_ENCODED):
         return value
     return Path(unquote(urlsplit(value).path) if value.startswith("file://") else value)
+
+
+def _pictures(images: Iterable[Any] | None) -> list[Any]:
+    return [] if images is None else [picture(image) for image in images]
 
 
 def grouped(contexts: Sequence[Item], responses: Sequence[str]) -> tuple[list[Item], list[int]]:
