@@ -111,7 +111,8 @@ class Endpoint:
         deadline = self._deadline(request, stated_s)
         if not self._wire.patient:
             admission.foresee(deadline)
-        reader = BodyReader(admission, settings.max_body_bytes, settings.body_timeout_s)
+        limits = settings.max_body_bytes, settings.body_timeout_s, settings.max_unpack_ratio
+        reader = BodyReader(admission, *limits)
         with reading(reader):
             types = self._wire.content_types
             body = await reader.read(request, types, deadline, patient=self._wire.patient)

@@ -7,7 +7,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from service.commands.protocol import Protocol
+import service.commands.protocol
+from service.commands.protocol import Patience, Protocol
 from service.engine import Turns
 
 pytestmark = pytest.mark.anyio
@@ -26,9 +27,8 @@ class House:
         self.turns, self.state = Turns(at_once), ServerState()
 
     def connect(self) -> tuple[Protocol, mock.Mock]:
-        protocol = Protocol(
-            self.turns, 30.0, config=self.config, server_state=self.state, app_state={}
-        )
+        of_uvicorn = {"config": self.config, "server_state": self.state, "app_state": {}}
+        protocol = Protocol(self.turns, Patience(30.0, 60.0), 64 * 2**10, **of_uvicorn)
         transport = mock.Mock(**{"is_closing.return_value": False})
         transport.get_extra_info.return_value = None
         protocol.connection_made(transport)
@@ -123,10 +123,20 @@ async def test_what_has_come_is_answered_when_the_server_stops():
     assert b"204" in transport.write.call_args_list[0].args[0]
 
 
-async def test_an_idle_connection_is_closed_when_the_server_stops():
-    protocol, transport = House(at_once=1).connect()
+async def test_an_idle_connection_is_closed_when_the_server_stops(monkeypatch):
+    """But what is on its way when it stops is answered."""
+    monkeypatch.setattr(service.commands.protocol, "LAST_REQUEST_S", 0.05)
+    house = House(at_once=1)
+    protocol, transport = house.connect()
     protocol.shutdown()
+    transport.close.assert_not_called()
+    await asyncio.sleep(0.1)
     transport.close.assert_called_once()
+    protocol, transport = house.connect()
+    protocol.shutdown()
+    protocol.data_received(REQUEST)
+    await house.rounds(5)
+    assert b"204" in transport.write.call_args_list[0].args[0]
 
 
 async def test_a_request_that_waits_is_not_taken_for_an_idle_connection():

@@ -33,7 +33,7 @@ def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
     @router.post("/aggregate_metrics")
     async def aggregate_metrics(request: Request) -> Response:
         """Statistics of the rewards of a NeMo-Gym collection, by task and of all."""
-        limits = settings.max_body_bytes, settings.body_timeout_s
+        limits = settings.max_body_bytes, settings.body_timeout_s, settings.max_unpack_ratio
         with reading(BodyReader(engine.admission, *limits)) as reader:
             deadline = request.state.begun_at + settings.timeout_s
             body = await reader.read(request, JSON_TYPES, deadline, patient=False)
