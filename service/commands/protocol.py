@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
 from service.commands.http1 import Http1
 from service.engine import Turns
 
@@ -42,7 +44,8 @@ class Protocol(Http1):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(low=0)  # writing goes on when all has been taken
+        # Writing goes on when all has been taken: until then the answer is not sent.
+        transport.set_write_buffer_limits(high=HIGH_WATER_LIMIT, low=0)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

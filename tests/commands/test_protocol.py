@@ -1,57 +1,13 @@
 """Requests begin a few in each round of the event loop, however many are sent in one moment; none is lost."""
 
 import asyncio
-from unittest import mock
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 import service.commands.protocol
-from service.commands.protocol import Patience, Protocol
-from service.engine import Turns
+from tests.commands.house import REQUEST, House
 
 pytestmark = pytest.mark.anyio
-
-REQUEST = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
-
-
-class House:
-    """An application that notes in which round of the loop each of its requests began."""
-
-    def __init__(self, at_once: int) -> None:
-        self.round, self.began, self.bodies = 0, [], []
-        self.config = uvicorn.Config(self._app, interface="asgi3", log_config=None)
-        self.config.load()
-        self.refuses = False  # before it has read anything
-        self.turns, self.state = Turns(at_once), ServerState()
-
-    def connect(self) -> tuple[Protocol, mock.Mock]:
-        of_uvicorn = {"config": self.config, "server_state": self.state, "app_state": {}}
-        protocol = Protocol(self.turns, Patience(30.0, 60.0), 64 * 2**10, **of_uvicorn)
-        transport = mock.Mock(**{"is_closing.return_value": False})
-        transport.get_extra_info.return_value = None
-        protocol.connection_made(transport)
-        return protocol, transport
-
-    async def rounds(self, count: int) -> None:
-        for _ in range(count):
-            self.round += 1
-            await asyncio.sleep(0)
-
-    async def _app(self, scope, receive, send):
-        self.began.append(self.round)
-        if self.refuses:
-            await send({"type": "http.response.start", "status": 401, "headers": []})
-            await send({"type": "http.response.body"})
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message["body"], message["more_body"]
-        self.bodies.append(body)
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
 
 
 async def test_few_begin_in_one_round_and_all_do():
