@@ -6,13 +6,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from service import __version__
+from service import __version__, sources
 from service.errors import ServiceError, StartError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     if os.getpid() == 1:  # of a container: the kernel drops signals that it does not handle
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    sources.set_library_defaults(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:

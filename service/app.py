@@ -4,13 +4,16 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__
 from service.api import compat, openapi
 from service.api.auth import Authentication, Keyring
 from service.api.compat.inference import inference_router
 from service.api.compat.resources_server import resources_router
+from service.api.cross_origin import cross_origin
 from service.api.endpoint import scoring_router
+from service.api.head import HeadAsGet
 from service.api.middleware import RequestContext
 from service.api.operations import Operations, operations_router
 from service.api.ops_port import OpsPort
@@ -24,7 +27,7 @@ from service.engine.preparation import PreparationLimits, Preparer
 from service.inputs.fetch import Fetcher, FetchRules
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
-from service.settings import Settings, set_library_defaults
+from service.settings import Settings
 from service.tracing import Tracer
 
 UNTIL_LOADED = 4096  # tokens a step; the loaded model says what suits its device
@@ -37,7 +40,6 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
     Raises:
         StartError: the key file does not do, or the extra that traces need is missing.
     """
-    set_library_defaults()
     metrics = Metrics()
     metrics.built_with(__version__, version("torch"), version("transformers"))
     engine = build_engine(settings, metrics)
@@ -52,19 +54,28 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifecycle.lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.lifecycle = lifecycle
     app.state.engine = engine
     app.add_exception_handler(HTTPException, refuse_http)
     _add_routes(app, engine, operations, settings)
     openapi.install(app)
-    key = settings.api_key.get_secret_value() if settings.api_key else None
+    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     app.state.keyring = keyring = Keyring(key, settings.api_key_file)
     metrics.expect_tenants(keyring.tenant_names)
-    # The last one added is the outermost.
+    _wrap(app, settings, keyring, metrics, tracer)
+    return app
+
+
+def _wrap(
+    app: FastAPI, settings: Settings, keyring: Keyring, metrics: Metrics, tracer: Tracer | None
+) -> None:
+    """What stands around every route; the last one added is the outermost."""
+    engine: RewardEngine = app.state.engine
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Authentication, keyring=keyring)
     app.add_middleware(
         RequestContext,
@@ -74,7 +85,8 @@ def create_app(settings: Settings, model: RewardModel | None = None) -> FastAPI:
         log_sample=settings.access_log_sample,
         tracer=tracer,
     )
-    return app
+    if settings.cors_origins:  # outside, so that browsers may read errors too
+        app.add_middleware(CORSMiddleware, **cross_origin(settings.cors_origins))
 
 
 def _add_routes(

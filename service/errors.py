@@ -1,7 +1,7 @@
 """Every error a caller can meet: one tree, each leaf with its API code and HTTP status.
 
 ServiceError
-├── InvalidRequest      400 404 405 408 412 413 415 422: the caller can mend it
+├── InvalidRequest      400 404 405 408 412 413 415 422 431: the caller can mend it
 ├── Unauthorized        401
 ├── Busy                429 503: the same request may succeed later (Retry-After)
 ├── DeadlineExceeded    504
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 STATUS_BY_CODE = {
     "malformed_json": 400,
     "malformed_multipart": 400,
+    "malformed_request": 400,
     "unauthorized": 401,
     "unknown_model": 404,
     "not_found": 404,
@@ -32,6 +33,7 @@ STATUS_BY_CODE = {
     "too_many_items": 413,
     "too_many_images": 413,
     "unsupported_media_type": 415,
+    "headers_too_large": 431,
     "invalid_item": 422,
     "not_supported": 422,
     "unknown_image_ref": 422,

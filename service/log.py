@@ -99,6 +99,11 @@ def configure(level: str) -> None:
     logging.captureWarnings(capture=True)  # Pillow's about odd files, as lines like any other
     for name in ("httpx", "uvicorn.error"):  # what they say at info, our own lines say
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in (
+        "python_multipart",
+        "PIL",
+    ):  # a caller's bad form or picture: its answer says it, by request id
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def flush() -> bool:

@@ -1,22 +1,14 @@
 """Every setting of the server, each one flag = environment variable = file key; nothing else reads the environment."""
 
-import os
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-
-from service.errors import StartError
-
-ENV_PREFIX = "BASEREWARD_"
-ELSEWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "otlp_endpoint"}  # variables that others have named
-CONFIG_KEY = "config"  # names the TOML file; a flag and a variable, not a key of the file itself
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s?#@]+)$")]
 
 
 class Settings(BaseModel):
@@ -43,8 +35,15 @@ class Settings(BaseModel):
         description="Backbone precision; auto: bfloat16 on CUDA, float32 on CPU. The head is float32.",
     )
 
+    cpu_wait: Literal["passive", "active"] = Field(
+        "passive",
+        description="How torch's CPU threads wait for each other; active spins, for a machine of its own.",
+    )
+
     # Where it listens
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; :: takes IPv6 and IPv4 connections."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     ops_port: int | None = Field(
         None, ge=0, le=65535, description="Second port that alone answers the probes and /metrics."
@@ -57,9 +56,20 @@ class Settings(BaseModel):
         8192, description="Connections the kernel may hold before they are accepted."
     )
 
+    max_connections: Positive | None = Field(
+        None,
+        description="Connections of the public port at once; unset: what the limit of open files leaves.",
+    )
     keep_alive_s: Seconds = Field(
         120.0,
         description="How long an idle connection is kept; longer than any proxy in front does.",
+    )
+    answer_timeout_s: Seconds = Field(
+        60.0, description="How long a connection may take no byte of its answer; then it is closed."
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        (),
+        description="Origins whose pages browsers let call the API, separated by commas; * is all.",
     )
 
     # Who may call
@@ -71,7 +81,15 @@ class Settings(BaseModel):
     )
 
     # Limits of one request
-    max_body_bytes: Positive = Field(256 * 2**20, description="Largest request body.")
+    max_header_bytes: Positive = Field(
+        64 * 2**10, description="Largest head of a request, and largest trailers."
+    )
+    max_body_bytes: Positive = Field(
+        256 * 2**20, description="Largest request body, unpacked where it is compressed."
+    )
+    max_unpack_ratio: Positive = Field(
+        100, description="Bytes to which one byte of a compressed body may unpack."
+    )
     max_responses: Positive = Field(8192, description="Most responses in one request.")
     max_images: Positive = Field(1024, description="Most distinct pictures in one request.")
     max_image_pixels: Positive = Field(
@@ -82,6 +100,10 @@ class Settings(BaseModel):
     )
     timeout_s: Seconds = Field(600.0, description="Deadline of a request that names none.")
     body_timeout_s: Seconds = Field(30.0, description="Longest silence while a body streams in.")
+
+    min_body_rate_bytes: NotNegative = Field(
+        1024, description="Least bytes a second of a body that has been coming for body_timeout_s."
+    )
 
     # Pictures by URL or path: off unless allowed
     allowed_url_hosts: tuple[str, ...] = Field(
@@ -159,7 +181,9 @@ class Settings(BaseModel):
     access_log_sample: float = Field(
         1.0, ge=0, le=1, description="Share of good requests that are logged; others always are."
     )
-    max_runs: Positive = Field(64, description="Runs whose signs of reward hacking are kept.")
+    max_runs: Positive = Field(
+        64, description="Runs of each tenant whose signs of reward hacking are kept."
+    )
     otlp_endpoint: str | None = Field(
         None, description="Where traces are sent (OTLP over HTTP); unset: none are made."
     )
@@ -180,68 +204,7 @@ class Settings(BaseModel):
     def public(self) -> dict[str, Any]:
         """The settings without secrets, for `/info`."""
         values = self.model_dump(mode="json", exclude={"api_key", "api_key_file"})
+        if self.checkpoint is not None and Path(self.checkpoint).exists():
+            values["checkpoint"] = Path(self.checkpoint).name  # as of every path: the last part
+        values |= {k: v.name for k, v in self if isinstance(v, Path) and k in values}
         return values | {"api_key_set": self.needs_key}
-
-
-def set_library_defaults() -> None:
-    """Variables that libraries read, where nobody has set them; before they do any work."""
-    # Batches are tokenised on the engine's threads, where tenants take turns: the library's own pool would serve
-    # the calls of all threads first come, first served.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def env_name(field: str) -> str:
-    return ENV_PREFIX + field.upper()
-
-
-def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from flags over environment over file over defaults.
-
-    Raises:
-        StartError: a name no setting has, or a value no setting takes, in one line.
-    """
-    environ = os.environ if environ is None else environ
-    given = {k: v for k, v in flags.items() if v is not None}
-    variables = _from_environment(environ)
-    path = given.pop(CONFIG_KEY, None) or variables.pop(CONFIG_KEY, None)
-    variables.pop(CONFIG_KEY, None)
-    merged = (_from_file(Path(path)) if path else {}) | variables | given
-    try:
-        return Settings(**{k: _split(k, v) for k, v in merged.items()})
-    except ValidationError as error:
-        raise StartError(_one_line(error)) from None
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    named = {v: environ[k] for k, v in ELSEWHERE.items() if k in environ}
-    ours = {k[len(ENV_PREFIX) :].lower(): v for k, v in environ.items() if k.startswith(ENV_PREFIX)}
-    return named | ours
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise StartError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StartError(f"the settings file {path} is not TOML: {error}") from None
-
-
-def _split(name: str, value: Any) -> Any:
-    """Lists arrive as one string from flags and variables; an empty variable is an unset one."""
-    field = Settings.model_fields.get(name)
-    if value == "" and field is not None:
-        return field.default
-    if isinstance(value, str) and field is not None and field.annotation == tuple[str, ...]:
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, str) and value.isdigit() and name == "overload_status":
-        return int(value)
-    return value
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors(include_input=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else "settings"
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting {name!r} (as a variable: {env_name(name)}); see docs/settings.md"
-    return f"setting {name!r} (as a variable: {env_name(name)}): {first['msg']}"

@@ -9,7 +9,7 @@ from unittest import mock
 from monitoring.faulty.model import FaultyModel
 from service.commands.serve import serve
 from service.lifecycle import lifecycle
-from service.settings import load
+from service.sources import load
 
 
 def main() -> int:

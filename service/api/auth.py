@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-import hmac
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,11 +21,28 @@ OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="basereward", Basic realm="basereward"'}
 
 
+def _usable(key: str) -> str:
+    """
+    Raises:
+        ValueError: callers could not send it in a header, or everybody could.
+    """
+    if not key:
+        raise ValueError("the key is empty; give one, or leave the setting out to serve without")
+    if not key.isascii() or not key.isprintable():
+        raise ValueError(
+            "the key has a line break, a control character or a letter beyond ASCII; write it without"
+            " (printf %s KEY makes a secret's file, echo KEY adds a line break)"
+        )
+    if key != key.strip():
+        raise ValueError("the key begins or ends with a space; write it without")
+    return key
+
+
 class TenantEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1)
-    keys: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    keys: list[Annotated[str, AfterValidator(_usable)]] = Field(min_length=1)
     weight: float = Field(1.0, gt=0)
     max_queued_responses: int | None = Field(None, gt=0)
 
@@ -37,14 +54,15 @@ class KeyFile(BaseModel):
 
 
 class Keyring:
-    """The keys that open this server; none: it is open."""
+    """The keys that open this server, as their SHA-256; none: it is open."""
 
     def __init__(self, api_key: str | None, path: Path | None) -> None:
         """
         Raises:
-            StartError: the key file cannot be read or says something else than keys.
+            StartError: the key cannot be used, or the key file not be read.
         """
-        self._api_key, self._path = api_key, path
+        self._path = path
+        self._own = [_digest(_checked(api_key).encode())] if api_key is not None else []
         self._open_tenant = Tenant()
         self._file = Renewed(self._read_again, *filter(None, [path]))
         self._tenants = self._read({})
@@ -72,21 +90,17 @@ class Keyring:
         """
         if not self._tenants:
             return self._open_tenant
-        offered = _offered_key(authorization or "")
-        found = None
-        for key, tenant in self._tenants.items():  # all of them: the time tells nothing
-            if hmac.compare_digest(key, offered):
-                found = tenant
+        # How long the look-up takes tells of digests, and nothing of keys.
+        found = self._tenants.get(_digest(_offered_key(authorization or "")))
         if found is None:
             raise Unauthorized("a valid API key is needed", headers=_CHALLENGE)
         return found
 
     def _read(self, known: Mapping[str, Tenant]) -> dict[bytes, Tenant]:
-        """By key. A tenant that is known keeps what it holds of the line."""
+        """By the key's digest. A tenant that is known keeps what it holds of the line."""
         entries = _read_file(self._path).tenants if self._path else []
-        keys = [(key.encode(), entry) for entry in entries for key in entry.keys]
-        own = [self._api_key.encode()] if self._api_key else []
-        times = Counter([*own, *(key for key, _ in keys)])
+        keys = [(_digest(key.encode()), entry) for entry in entries for key in entry.keys]
+        times = Counter([*self._own, *(key for key, _ in keys)])
         for key, entry in keys:
             if times[key] > 1:
                 raise StartError(f"the key file {self._path}: a key of {entry.name} stands twice")
@@ -94,7 +108,21 @@ class Keyring:
         for entry in entries:
             tenants[entry.name].weight = entry.weight
             tenants[entry.name].max_queued_responses = entry.max_queued_responses
-        return dict.fromkeys(own, self._open_tenant) | {key: tenants[e.name] for key, e in keys}
+        return dict.fromkeys(self._own, self._open_tenant) | {
+            key: tenants[e.name] for key, e in keys
+        }
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _checked(key: str) -> str:
+    try:
+        return _usable(key)
+    except ValueError as error:
+        message = f"setting 'api_key' (as a variable: BASEREWARD_API_KEY): {error}"
+        raise StartError(message) from None
 
 
 def _read_file(path: Path) -> KeyFile:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.api.answers import Served, score_headers
-from service.api.body import BodyReader, reading
+from service.api.body import BodyReader, body_limits, reading
 from service.api.items import Rules
 from service.api.parameters import check_expected, check_model, check_query, run_of, timeout_of
 from service.api.parsing import ParsedRequest
@@ -111,8 +111,7 @@ class Endpoint:
         deadline = self._deadline(request, stated_s)
         if not self._wire.patient:
             admission.foresee(deadline, request.state.tenant)
-        limits = settings.max_body_bytes, settings.body_timeout_s
-        reader = BodyReader(admission, request.state.tenant, *limits)
+        reader = BodyReader(admission, request.state.tenant, body_limits(settings))
         with reading(reader):
             types = self._wire.content_types
             body = await reader.read(request, types, deadline, patient=self._wire.patient)

@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -52,8 +53,9 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(scope, send)
+        answer = _Answer(scope, send, self._draining)
         state = scope.setdefault("state", {})
+        state["at_end"] = []
         state["request_id"], state["begun_at"] = answer.request_id, time.monotonic()
         self._metrics.inflight(+1)
         code: str | None = "internal"
@@ -68,11 +70,13 @@ class RequestContext:
                 _log(scope, answer, code, seconds)
             if self._tracer is not None and scope["path"] not in PROBES:
                 self._tracer.send(_traced(scope, answer, code))
+            await _end(state)
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer") -> str | None:
         """Run the application; whatever it raises becomes an answer. Returns the error code, if any."""
         try:
-            await self._app(scope, receive, answer.send)
+            _check_refusal(scope["state"])
+            await self._app(scope, _refusable(scope["state"], receive), answer.send)
         except ClientDisconnect:
             answer.status = answer.status or CLIENT_CLOSED
             return "client_closed"
@@ -84,6 +88,9 @@ class RequestContext:
             return await self._refuse(error, scope, receive, answer)
         except ServiceError as error:
             return await self._refuse(error, scope, receive, answer)
+        except MemoryError:  # the request may be good, and find room later
+            busy = Busy("the server has no memory for this request now")
+            return await self._refuse(busy, scope, receive, answer)
         except Exception:
             logging.getLogger(__name__).exception(
                 "unhandled", extra={"request_id": answer.request_id}
@@ -103,9 +110,10 @@ class RequestContext:
 
 
 class _Answer:
-    """What has been sent; adds the request id to it."""
+    """What has been sent; adds the request id to it, and during a drain that it is the connection's last."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, draining: Callable[[], bool]) -> None:
+        self._draining = draining
         self.status = 0  # until a response starts
         self.request_id = _request_id(scope)
         self._send = send
@@ -113,8 +121,39 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.request_id
+            if self._draining():
+                headers["Connection"] = "close"
         await self._send(message)
+
+
+def _check_refusal(state: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ServiceError: what the connection's protocol refused the request for.
+    """
+    refusal: ServiceError | None = state.get("refusal")
+    if refusal is not None:
+        raise refusal
+
+
+def _refusable(state: Mapping[str, Any], receive: Receive) -> Receive:
+    async def received() -> Message:
+        message = await receive()
+        _check_refusal(state)  # of the rest of the body
+        return message
+
+    return received
+
+
+async def _end(state: Mapping[str, Any]) -> None:
+    """Give back what the request held, once its answer has been taken or its connection is gone."""
+    with suppress(asyncio.CancelledError):  # the drain's time is up
+        if state["at_end"] and "sent" in state:
+            await state["sent"]()
+    for give_back in state["at_end"]:
+        give_back()
 
 
 def _request_id(scope: Scope) -> str:
@@ -142,6 +181,8 @@ def _log(scope: Scope, answer: _Answer, code: str | None, seconds: float) -> Non
         "status": answer.status,
         "ms": round(seconds * 1000, 1),
     }
+    if scope.get("client"):
+        extra["peer"] = scope["client"][0]
     if code:
         extra["code"] = code
     extra |= scope["state"].get("log", {})

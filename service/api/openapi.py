@@ -1,12 +1,13 @@
 """The OpenAPI document: `/score` reads its body as a stream, so its schema is stated here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from service.api.auth import OPEN_PATHS
 from service.api.schemas import EXAMPLES, ErrorBody, ScoreItemRequest, ScoreRequest, ScoreResponse
 from service.errors import STATUS_BY_CODE
 
@@ -54,8 +55,43 @@ def _json(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"application/json": {"schema": schema, **more}}
 
 
-def _codes(status: int) -> str:
-    return ", ".join(f"`{code}`" for code, s in STATUS_BY_CODE.items() if s == status)
+def _errors(codes: Iterable[str]) -> dict[str, Any]:
+    """A response for each status that the codes have."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(STATUS_BY_CODE[code], []).append(f"`{code}`")
+    return {
+        str(status): {"description": ", ".join(codes), "content": _json(_ref("ErrorBody"))}
+        for status, codes in sorted(by_status.items())
+    }
+
+
+def _codes_of(path: str, method: str) -> list[str]:
+    if path in OPEN_PATHS:
+        return [*ANYWHERE]
+    if method == "post" and path not in UNSCORED:
+        return [code for code in STATUS_BY_CODE if code != "method_not_allowed"]
+    of_a_model = [] if path in UNSCORED else [*OF_A_MODEL]
+    return [
+        *ANYWHERE,
+        "unauthorized",
+        *of_a_model,
+        *(["unknown_model"] if "{name}" in path else []),
+    ]
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    """What the routes do not say of themselves: the path's parameters, errors, and who needs no key."""
+    if "{name}" in path:
+        name = _parameter("path", "name", "Of the served model.") | {"required": True}
+        operation.setdefault("parameters", []).append(name)
+    if path in OPEN_PATHS:
+        operation["security"] = []
+    responses = operation["responses"]
+    if method == "get" and (path in PROBES or path.startswith("/v2/health")):
+        content = responses["200"]["content"]
+        responses["503"] = {"description": "It is not; the answer says why.", "content": content}
+    operation["responses"] = responses | _errors(_codes_of(path, method)) | responses
 
 
 FORM = {
@@ -95,13 +131,18 @@ SCORE_DOCS: dict[str, Any] = {
             | {"multipart/form-data": {"schema": FORM}},
         },
         "parameters": _parameters(),
-        "responses": {"200": {"description": "Rewards", "content": _json(_ref("ScoreResponse"))}}
-        | {
-            str(status): {"description": _codes(status), "content": _json(_ref("ErrorBody"))}
-            for status in sorted(set(STATUS_BY_CODE.values()) - {405})
-        },
+        "responses": {"200": {"description": "Rewards", "content": _json(_ref("ScoreResponse"))}},
     },
 }
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "basic": {"type": "http", "scheme": "basic"},
+}
+# Which errors a kind of route answers with, beside 200.
+ANYWHERE = ("malformed_request", "headers_too_large", "internal")
+OF_A_MODEL = ("not_ready", "draining")
+PROBES = OPEN_PATHS - {"/metrics"}
+UNSCORED = ("/seed_session",)  # the one POST that has nothing to score
 
 
 def install(app: FastAPI) -> None:
@@ -123,6 +164,14 @@ def install(app: FastAPI) -> None:
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas |= definitions["$defs"]
+            document["components"]["securitySchemes"] = SCHEMES
+            document["security"] = [{name: []} for name in SCHEMES] + [
+                {}
+            ]  # {}: where no key is set
+            document["servers"] = [{"url": "."}]  # where the document is: perhaps under a prefix
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    _complete(path, method, operation)
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -6,7 +6,14 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 
 from service import __version__
 from service.engine import RewardEngine
@@ -81,7 +88,9 @@ def operations_router(operations: Operations, probes: bool) -> APIRouter:
     router = APIRouter()
     if probes:
         for path in ("/livez", "/readyz", "/health", "/metrics"):
-            router.add_api_route(path, _probe_route(operations, path), methods=["GET"])
+            router.add_api_route(
+                path, _probe_route(operations, path), response_class=PlainTextResponse
+            )
 
     @router.get("/info")
     async def info() -> Response:
@@ -100,6 +109,11 @@ def operations_router(operations: Operations, probes: bool) -> APIRouter:
     @router.get("/", include_in_schema=False)
     async def home() -> Response:
         return RedirectResponse("docs")
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        # Relative: a gateway may serve all of this under a prefix that it takes off.
+        return get_swagger_ui_html(openapi_url="openapi.json", title="BaseReward service")
 
     return router
 

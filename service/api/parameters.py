@@ -90,4 +90,5 @@ def timeout_of(request: Request) -> float | None:
 
 
 def _parameter(request: Request, name: str) -> str | None:
-    return request.headers.get(BY_HEADER[name]) or request.query_params.get(name)
+    """The header's, else the query's; an empty one is as good as none."""
+    return request.headers.get(BY_HEADER[name]) or request.query_params.get(name) or None

@@ -40,6 +40,8 @@ def from_http(error: HTTPException) -> ServiceError:
     if error.status_code == 404:  # noqa: PLR2004 - HTTP's own number
         return InvalidRequest("no such route", code="not_found")
     if error.status_code == 405:  # noqa: PLR2004 - HTTP's own number
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
         return InvalidRequest(
             "the route takes other methods", code="method_not_allowed", headers=headers
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from service import settings
+from service import sources
 from service.app import build_engine
 from service.core import Item, Picture
 from service.errors import StartError
@@ -79,7 +79,7 @@ def _ask(arguments: argparse.Namespace, pictures: list[bytes]) -> list[float]:
 def _score_here(arguments: argparse.Namespace, pictures: list[bytes]) -> list[float]:
     names = ("checkpoint", "revision", "recipe", "device", "dtype")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
-    return asyncio.run(_score_locally(settings.load(given), arguments, pictures))
+    return asyncio.run(_score_locally(sources.load(given), arguments, pictures))
 
 
 async def _score_locally(

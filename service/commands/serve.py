@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import ipaddress
 import logging
 import math
 import os
@@ -14,12 +15,14 @@ from typing import Any
 
 import uvicorn
 
-from service import demo, log, settings
+from service import demo, log, sources
 from service.api.auth import Keyring
+from service.api.listener import address, listen
 from service.app import create_app
 from service.commands import malloc
-from service.commands.acceptor import AT_ONCE, Acceptor
-from service.commands.protocol import Protocol
+from service.commands.acceptor import AT_ONCE, Acceptor, allow_files
+from service.commands.ending import Executor, end_within, threads_end
+from service.commands.protocol import Patience, Protocol
 from service.commands.tls import Tls
 from service.core import RewardModel
 from service.engine import Turns
@@ -29,6 +32,7 @@ from service.model.loading import open_source
 from service.settings import Settings
 
 HURRY_S = 1.0  # for answers that are on their way, when told to stop at once
+LEAVE_S = 3.0  # beyond all that is waited for: whatever still holds the process then is left behind
 SWITCH_S = 0.0002
 # A full collection stops every thread: 0.5 s with 4,096 requests waiting, and they set it off again and again.
 # So all objects are looked at seldom while requests are answered, and young ones in small lots: those of 1,000
@@ -60,7 +64,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     flags = {k: v for k, v in vars(arguments).items() if k in (*Settings.model_fields, "config")}
-    return serve(settings.load(flags))
+    return serve(sources.load(flags))
 
 
 def serve(chosen: Settings, model: RewardModel | None = None) -> int:
@@ -79,9 +83,11 @@ def serve(chosen: Settings, model: RewardModel | None = None) -> int:
     app = create_app(chosen, model)
     lifecycle: Lifecycle = app.state.lifecycle
     lifecycle.bind()
-    listener = _listen(chosen)
+    listener = listen(chosen.host, chosen.port, chosen.backlog)
     config = uvicorn.Config(
         app,
+        http="httptools",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -93,10 +99,13 @@ def serve(chosen: Settings, model: RewardModel | None = None) -> int:
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GC_THRESHOLDS)
     malloc.keep_freed()
-    server = Server(config, lifecycle, listener, app.state.keyring, tls, chosen.body_timeout_s)
-    host, port = listener.getsockname()[:2]
-    url = f"{'https' if tls else 'http'}://{host}:{port}"
+    server = Server(config, chosen, lifecycle, listener, app.state.keyring, tls)
+    url = f"{'https' if tls else 'http'}://{address(listener)}"
     logging.getLogger(__name__).info("listening", extra={"url": url})
+    if not chosen.needs_key and not _is_loopback(listener):
+        logging.getLogger(__name__).warning(
+            "no API key is set: whoever reaches this address may use the server; set api_key or api_key_file"
+        )
     server.run(sockets=[listener])  # it closes it
     return _ended(lifecycle)
 
@@ -112,9 +121,9 @@ def _ended(lifecycle: Lifecycle) -> int:
         told = {"lost_responses": lost} if lost else {}
         logging.getLogger(__name__).info("stopped", extra=told)
     code = 1 if lost or failure is not None else 0
-    if not log.flush() or not lifecycle.ended:
-        # A thread that is in torch when the interpreter ends, or that writes to a pipe which nobody reads, has the
-        # process end with "terminate called", or never.
+    if not log.flush() or not lifecycle.ended or not threads_end():
+        # A thread that is in torch when the interpreter ends, that writes to a pipe which nobody reads, or that
+        # decodes for a caller who is gone, has the process end with "terminate called", or never.
         os._exit(code)
     if failure is not None:
         raise StartError(failure)
@@ -127,27 +136,38 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
+        chosen: Settings,
         lifecycle: Lifecycle,
         listener: socket.socket,
         keyring: Keyring,
         tls: Tls | None,
-        head_timeout_s: float,
     ) -> None:
         super().__init__(config)
+        self._chosen = chosen
         self._tls = tls
         self._keyring = keyring
-        self._head_timeout_s = head_timeout_s
         self._lifecycle = lifecycle
         self._listener = listener
         self._collected_at = 0  # requests
         self._turns = Turns(AT_ONCE)  # of requests that begin
+        self._patience = Patience(chosen.body_timeout_s, chosen.answer_timeout_s)
+        self._executor = Executor()
         lifecycle.on_failure = self._stop
         lifecycle.on_ready = _freeze
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
+        asyncio.get_running_loop().set_default_executor(self._executor)
         await super().startup(sockets=[])
-        acceptor = Acceptor(self._listener, self._protocol, self._tls)
+        connections = self.server_state.connections
+        most = min(allow_files(), self._chosen.max_connections or sys.maxsize)
+        acceptor = Acceptor(self._listener, self._protocol, connections, most, self._tls)
         self.servers.append(acceptor)  # type: ignore[arg-type]  # closed like those
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Other threads than those that may all be busy for callers who are gone.
+        asyncio.get_running_loop().set_default_executor(Executor())
+        self._executor.shutdown()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Every 0.1 s. Full collections wait for a moment in which nobody waits for them."""
@@ -170,17 +190,21 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Not uvicorn's own: it raises the signal again at the end, and a drained server would look killed.
         if self.should_exit:
+            end_within(HURRY_S + LEAVE_S)
             self._lifecycle.hurry(HURRY_S, self._force)
+        else:
+            end_within(self._chosen.drain_s + ANSWER_S + LEAVE_S)
         self.should_exit = True
         self._lifecycle.drain()
 
     def _force(self) -> None:
         self.force_exit = True
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> Protocol:
         return Protocol(
             self._turns,
-            self._head_timeout_s,
+            self._patience,
+            self._chosen.max_header_bytes,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
@@ -199,17 +223,8 @@ def _freeze() -> None:
 def _tls(chosen: Settings) -> Tls | None:
     if chosen.tls_cert_file is None or chosen.tls_key_file is None:
         return None
-    return Tls(chosen.tls_cert_file, chosen.tls_key_file)
+    return Tls(chosen.tls_cert_file, chosen.tls_key_file, chosen.body_timeout_s)
 
 
-def _listen(chosen: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-    try:
-        return socket.create_server(
-            (chosen.host, chosen.port), family=family, backlog=chosen.backlog, reuse_port=False
-        )
-    except OSError as error:
-        reason = error.strerror or "the address cannot be used"
-        raise StartError(
-            f"cannot listen on {chosen.host}:{chosen.port}: {reason.lower()}"
-        ) from None
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback

@@ -10,11 +10,17 @@ from service.files import Renewed
 class Tls:
     """`context` is for new connections; those that stand keep what they began with."""
 
-    def __init__(self, cert: Path, key: Path) -> None:
+    def __init__(self, cert: Path, key: Path, handshake_s: float = 30.0) -> None:
         """
+        Args:
+            cert: chain, PEM.
+            key: its private key, PEM.
+            handshake_s: how long a handshake may take.
+
         Raises:
             StartError: the files do not do.
         """
+        self.handshake_s = handshake_s
         self._cert, self._key = cert, key
         self._files = Renewed(self._load, cert, key)
         problem = self._load()

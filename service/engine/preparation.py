@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from service.core import Example, Item, Picture, RewardModel, Warned
+from service.cores import usable_cores
 from service.engine.fair_pool import FairPool, Flow
 from service.engine.pictures import Key, Lease, PictureCache, Pictures, PreparedPicture
 from service.engine.plan import Bucket, Part, Place, Plan, pictures_of, plan_of
@@ -40,7 +40,7 @@ class PreparationLimits:
 
 class Preparer:
     def __init__(self, fetcher: Fetcher, limits: PreparationLimits, metrics: Metrics) -> None:
-        threads = limits.threads or os.cpu_count() or 1
+        threads = limits.threads or usable_cores()
         self._limits = limits
         self._pool = FairPool(threads, "prepare", limits.max_decoding_bytes)
         self.turns = Turns()  # of everything that happens on the event loop

@@ -87,12 +87,12 @@ class Signs:
 
 
 class RunSigns:
-    """The signs of the runs that were scored last, of each tenant apart. Thread-safe."""
+    """The signs of the runs that were scored last, so many of each tenant. Thread-safe."""
 
     def __init__(self, metrics: Metrics, max_runs: int) -> None:
         self._metrics = metrics
         self._max_runs = max_runs
-        self._runs: OrderedDict[tuple[str, str], Signs] = OrderedDict()
+        self._tenants: dict[str, OrderedDict[str, Signs]] = {}
         self._lock = threading.Lock()
 
     def add(
@@ -107,10 +107,11 @@ class RunSigns:
             now: monotonic seconds.
         """
         with self._lock:
-            signs = self._runs.setdefault((tenant, run), Signs())
-            self._runs.move_to_end((tenant, run))
+            runs = self._tenants.setdefault(tenant, OrderedDict())
+            signs = runs.setdefault(run, Signs())
+            runs.move_to_end(run)
             groups = sum(signs.add(*one, now) for one in scored)
             self._metrics.grouped(tenant, run, groups, signs.read())
-            if len(self._runs) > self._max_runs:
-                forgotten, _ = self._runs.popitem(last=False)
-                self._metrics.run_forgotten(*forgotten)
+            if len(runs) > self._max_runs:
+                forgotten, _ = runs.popitem(last=False)
+                self._metrics.run_forgotten(tenant, forgotten)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel, Qwen2VLConfig, Qwen2
 from transformers.initialization import no_init_weights
 from transformers.utils import logging as transformers_logging
 
+from service.cores import usable_cores
 from service.errors import StartError
 from service.model.checkpoint import Checkpoint
 from service.model.head import RewardHead
@@ -154,7 +154,7 @@ def _placed(
 
     Several at a time: one thread hashes about 0.5 to 2 GB/s, and a fast disk wants to be asked for more than one.
     """
-    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
         for name in sorted({tensor.file for tensor in targets}):
             stored = [tensor for tensor in targets if tensor.file == name]
             try:

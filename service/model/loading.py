@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
+from service.cores import usable_cores
 from service.model.checkpoint import Checkpoint, locate, open_checkpoint
 from service.model.memory import MemoryPlan
 
@@ -40,7 +41,11 @@ def load(
     Raises:
         StartError: the weights, the device or its memory does not do.
     """
+    import torch
+
     from service.model.reward_model import BaseRewardModel
 
+    # torch counts the node's cores, whatever part of them its container may use.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     with progress("loading weights", checkpoint.weight_bytes) as advance:
         return BaseRewardModel(checkpoint, progress=advance, **options)

@@ -11,7 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from service.app import create_app
 from service.errors import StartError
-from service.settings import Settings, load
+from service.settings import Settings
+from service.sources import load
 from tests.api.serving import GOOD, served
 from tests.models import StandIn
 

@@ -1,57 +1,13 @@
 """Requests begin a few in each round of the event loop, however many are sent in one moment; none is lost."""
 
 import asyncio
-from unittest import mock
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from service.commands.protocol import Protocol
-from service.engine import Turns
+import service.commands.protocol
+from tests.commands.house import REQUEST, House
 
 pytestmark = pytest.mark.anyio
-
-REQUEST = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
-
-
-class House:
-    """An application that notes in which round of the loop each of its requests began."""
-
-    def __init__(self, at_once: int) -> None:
-        self.round, self.began, self.bodies = 0, [], []
-        self.config = uvicorn.Config(self._app, interface="asgi3", log_config=None)
-        self.config.load()
-        self.refuses = False  # before it has read anything
-        self.turns, self.state = Turns(at_once), ServerState()
-
-    def connect(self) -> tuple[Protocol, mock.Mock]:
-        protocol = Protocol(
-            self.turns, 30.0, config=self.config, server_state=self.state, app_state={}
-        )
-        transport = mock.Mock(**{"is_closing.return_value": False})
-        transport.get_extra_info.return_value = None
-        protocol.connection_made(transport)
-        return protocol, transport
-
-    async def rounds(self, count: int) -> None:
-        for _ in range(count):
-            self.round += 1
-            await asyncio.sleep(0)
-
-    async def _app(self, scope, receive, send):
-        self.began.append(self.round)
-        if self.refuses:
-            await send({"type": "http.response.start", "status": 401, "headers": []})
-            await send({"type": "http.response.body"})
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message["body"], message["more_body"]
-        self.bodies.append(body)
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
 
 
 async def test_few_begin_in_one_round_and_all_do():
@@ -123,10 +79,20 @@ async def test_what_has_come_is_answered_when_the_server_stops():
     assert b"204" in transport.write.call_args_list[0].args[0]
 
 
-async def test_an_idle_connection_is_closed_when_the_server_stops():
-    protocol, transport = House(at_once=1).connect()
+async def test_an_idle_connection_is_closed_when_the_server_stops(monkeypatch):
+    """But what is on its way when it stops is answered."""
+    monkeypatch.setattr(service.commands.protocol, "LAST_REQUEST_S", 0.05)
+    house = House(at_once=1)
+    protocol, transport = house.connect()
     protocol.shutdown()
+    transport.close.assert_not_called()
+    await asyncio.sleep(0.1)
     transport.close.assert_called_once()
+    protocol, transport = house.connect()
+    protocol.shutdown()
+    protocol.data_received(REQUEST)
+    await house.rounds(5)
+    assert b"204" in transport.write.call_args_list[0].args[0]
 
 
 async def test_a_request_that_waits_is_not_taken_for_an_idle_connection():

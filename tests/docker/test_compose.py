@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from service.lifecycle import ANSWER_S
-from service.settings import Settings, env_name
+from service.settings import Settings
+from service.sources import env_name
 from tests.docker.files import ROOT, compose, config, environment
 
 SERVICES = compose()["services"]

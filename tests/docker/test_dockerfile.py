@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from service.settings import Settings, env_name
+from service.settings import Settings
+from service.sources import env_name
 from tests.docker.files import ROOT, environment, instructions, last_stage
 
 CACHES = ("CUDA_CACHE_PATH", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")

@@ -102,7 +102,7 @@ def test_runs_are_bounded_and_the_one_scored_longest_ago_leaves_the_metrics():
     metrics = Metrics()
     runs = RunSigns(metrics, max_runs=2)
     siblings = [(b"c", 1.0, 5), (b"c", 2.0, 5)]
-    for tenant, run in (("t", "a"), ("t", "b"), ("t", "a"), ("u", "a")):
+    for tenant, run in (("t", "a"), ("t", "b"), ("t", "a"), ("u", "a"), ("t", "c")):
         runs.add(tenant, run, siblings, 0.0)
     text = metrics.render().decode()
     assert 'basereward_run_groups_total{run="a",tenant="t"} 1.0' in text  # the same group again

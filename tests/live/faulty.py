@@ -9,7 +9,7 @@ from unittest import mock
 from service.commands import serve
 from service.errors import DeviceLost, GoldenMismatch, OutOfMemory
 from service.lifecycle import lifecycle
-from service.settings import load
+from service.sources import load
 from tests.models import StandIn
 
 FAULTS = {

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from service.settings import ENV_PREFIX, Settings
+from service.settings import Settings
+from service.sources import ENV_PREFIX
 from tests.monitoring import expressions
 from tests.monitoring.page import live_page
 from tests.monitoring.rules import FOREIGN, MONITORING, alerts, recorded

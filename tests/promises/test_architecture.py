@@ -113,4 +113,4 @@ def test_only_settings_reads_the_environment():
         if isinstance(node, ast.Attribute) and node.attr in wanted
     }
     importers = {relative(path) for path in SERVICE for _, name in imports(path) if name in wanted}
-    assert readers | importers == {"service/settings.py"}
+    assert readers | importers == {"service/sources.py"}

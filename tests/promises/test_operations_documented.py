@@ -10,7 +10,8 @@ from monitoring.walkthrough import correctness, serving
 from service.api.auth import TenantEntry
 from service.errors import STATUS_BY_CODE
 from service.lifecycle import ANSWER_S
-from service.settings import ENV_PREFIX, Settings
+from service.settings import Settings
+from service.sources import ENV_PREFIX
 from tests.monitoring import expressions
 from tests.monitoring.page import live_page
 from tests.monitoring.rules import FOREIGN, alerts, recorded

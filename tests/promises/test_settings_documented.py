@@ -6,7 +6,8 @@ import re
 import pytest
 
 from service.api.auth import Keyring
-from service.settings import CONFIG_KEY, ENV_PREFIX, Settings, env_name, load
+from service.settings import Settings
+from service.sources import CLIENTS, CONFIG_KEY, ENV_PREFIX, env_name, load
 from tests.promises.markdown import fences, page, table
 
 PAGE = page("docs/settings.md")
@@ -20,7 +21,10 @@ UNITS = {
     "_tokens": "tokens",
 }
 # What Kubernetes injects, and the example of an unknown one: named in the page to say that they stop the start.
-NOT_SETTINGS = {"BASEREWARD_SERVICE_HOST", "BASEREWARD_MAX_BODYBYTES", "BASEREWARD_CONFIG"}
+# The client's are named to say that they do not.
+NOT_SETTINGS = {"BASEREWARD_SERVICE_HOST", "BASEREWARD_MAX_BODYBYTES", "BASEREWARD_CONFIG"} | {
+    env_name(variable) for variable in CLIENTS
+}
 
 
 def flag_of(field: str) -> str:

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.api.body import BodyReader, parse_json, reading
+from service.api.body import BodyReader, body_limits, parse_json, reading
 from service.api.endpoint import JSON_TYPES
 from service.engine import RewardEngine
 from service.errors import InvalidRequest
@@ -33,9 +33,8 @@ def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
     @router.post("/aggregate_metrics")
     async def aggregate_metrics(request: Request) -> Response:
         """Statistics of the rewards of a NeMo-Gym collection, by task and of all."""
-        limits = settings.max_body_bytes, settings.body_timeout_s
         tenant = request.state.tenant
-        with reading(BodyReader(engine.admission, tenant, *limits)) as reader:
+        with reading(BodyReader(engine.admission, tenant, body_limits(settings))) as reader:
             deadline = request.state.begun_at + settings.timeout_s
             body = await reader.read(request, JSON_TYPES, deadline, patient=False)
             work = partial(aggregated, body)

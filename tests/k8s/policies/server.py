@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from service import settings
+from service import sources
 from service.errors import StartError
 from service.settings import Settings
 from tests.k8s.manifests import (
@@ -29,7 +29,7 @@ def settings_of(manifests: Manifests, workload: Object) -> Settings:
 
 def _read(manifests: Manifests, workload: Object) -> Settings:
     variables = environment(manifests, server_container(workload))
-    return settings.load({}, {k: v for k, v in variables.items() if k.startswith("BASEREWARD_")})
+    return sources.load({}, {k: v for k, v in variables.items() if k.startswith("BASEREWARD_")})
 
 
 def settings_are_taken(manifests: Manifests) -> Iterator[str]:
