@@ -1,12 +1,10 @@
-"""The request body: counted while it streams in, so that a refusal costs one chunk; and strict JSON."""
+"""The request body: counted while it streams in, so that a refusal costs one chunk."""
 
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import orjson
 from starlette.requests import Request
 
 from service.engine import Admission
@@ -101,16 +99,3 @@ def _check_type(content_type: str, types: Sequence[str]) -> None:
     if kind and kind not in types and not kind.endswith("+json"):
         message = f"send {' or '.join(types)}"
         raise InvalidRequest(message, code="unsupported_media_type")
-
-
-def parse_json(body: bytes | bytearray) -> Any:
-    """Strict JSON.
-
-    Raises:
-        InvalidRequest: malformed_json: NaN, lone surrogates and bad UTF-8 too.
-    """
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        message = f"the body is not JSON (line {error.lineno}, column {error.colno})"
-        raise InvalidRequest(message, code="malformed_json") from None
