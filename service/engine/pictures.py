@@ -13,7 +13,7 @@ from typing import TypeVar
 from service.core import Patches, Picture, RewardModel
 from service.errors import Failure, ServiceError
 from service.inputs.fetch import Fetcher
-from service.inputs.images import ANIMATED, ImageLimits, decode_image
+from service.inputs.images import ImageLimits, decode_image
 from service.inputs.sources import is_fetched, picture_bytes
 from service.metrics import Metrics
 
@@ -30,7 +30,7 @@ Key = tuple[str, str, bytes]
 @dataclass(frozen=True, slots=True)
 class PreparedPicture:
     patches: Patches
-    moving: bool
+    warnings: tuple[str, ...] = ()  # codes
 
 
 @dataclass(slots=True)
@@ -186,4 +186,4 @@ def _read(picture: Picture, fetcher: Fetcher) -> tuple[bytes, bytes]:
 
 def _decode(model: RewardModel, data: bytes, limits: ImageLimits) -> PreparedPicture:
     raster = decode_image(data, limits)
-    return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
+    return PreparedPicture(model.patchify(raster), raster.warnings)

@@ -15,7 +15,7 @@ from service.engine.tokenising import Tokeniser
 from service.engine.turns import Turns
 from service.errors import BadItem, Failure, ServiceError
 from service.inputs.fetch import Fetcher
-from service.inputs.images import ANIMATED
+from service.inputs.images import ANIMATED, ENLARGED
 from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ Ready = Callable[[list[tuple[int, Prepared]]], None]
 PreparedPictures = Mapping[Picture, PreparedPicture | ServiceError]
 
 FEW_ITEMS = 32  # without a picture: planned at once, on the event loop
+_NOTES = {
+    ANIMATED: "moves; its first frame is scored",
+    ENLARGED: "has a side below 28 px; it is enlarged, as transformers does",
+}
 TASKS_AT_ONCE = 128  # are started in one turn of the event loop
 
 
@@ -180,8 +184,11 @@ def _picture_error(item: Item, found: PreparedPictures) -> ServiceError | None:
 def _finish(encoded: Example | Exception, item: Item, found: PreparedPictures) -> Prepared:
     if isinstance(encoded, Exception):
         return _blamed(encoded, item)
-    moving = [p for p in pictures_of(item) if getattr(found[p], "moving", False)]
-    notes = [Warned(ANIMATED, f"{p.param} moves; its first frame is scored") for p in moving]
+    notes = [
+        Warned(code, f"{picture.param} {_NOTES[code]}")
+        for picture in pictures_of(item)
+        for code in getattr(found[picture], "warnings", ())
+    ]
     refused = {r: _blamed(error, item) for r, error in encoded.refused.items()}
     if not notes and not refused:
         return encoded
