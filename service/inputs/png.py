@@ -8,6 +8,8 @@ from service.inputs.metadata import MAX_SEGMENTS, Metadata, too_many_segments
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 2**20  # unpacked, of a text that may hold the orientation
+_GREY, _RGB = 0, 2  # colour types
+_MOVEMENT = (b"acTL", b"fcTL")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP, _EXIF_IN_HEX = b"XML:com.adobe.xmp", b"Raw profile type exif"
 
@@ -20,28 +22,24 @@ def without_metadata(data: bytes) -> tuple[bytes, Metadata]:
     Raises:
         InvalidRequest: image_decode: more chunks than any encoder writes.
     """
-    whole, kept = memoryview(data), [memoryview(MAGIC)]
-    exif, texts = b"", dict[bytes, bytes]()
-    frames, framed, drawn = 0, False, False
+    whole = memoryview(data)
+    kept: list[bytes | memoryview] = [MAGIC]
+    told, drawn = dict[bytes, bytes](), False
     for name, begin, end in _chunks(data):
-        body = slice(begin + 8, end - 4)
-        if not name[0] & 0x20 or name == b"tRNS":
+        if not name[0] & 0x20:
             kept.append(whole[begin:end])
             drawn = drawn or name == b"IDAT"
-        elif name == b"eXIf":
-            exif = data[body]
-        elif name == b"acTL" and not drawn:
-            frames = int.from_bytes(data[body][:4], "big")
-        elif name == b"fcTL" and not drawn:
-            framed = True
-        elif name in _TEXTS:
-            keyword = _keyword(data, begin + 8)
-            if keyword and keyword not in texts:
-                texts[keyword] = _text(name, data[begin + 8 + len(keyword) + 1 : end - 4])
+        elif name == b"tRNS":
+            kept.append(_transparency(data[begin + 8 : end - 4], *data[24:26]))
+        elif name == b"eXIf" or (name in _MOVEMENT and not drawn):
+            told.setdefault(name, data[begin + 8 : end - 4])
+        elif name in _TEXTS and (keyword := _keyword(data, begin + 8)) and keyword not in told:
+            told[keyword] = _text(name, data[begin + 9 + len(keyword) : end - 4])
+    frames = int.from_bytes(told.get(b"acTL", b"")[:4], "big")
     # Without a frame's control before the pixels, they are a picture beside the frames.
-    moving = frames > 1 or (frames == 1 and not framed)
-    exif = exif or _from_hex(texts.get(_EXIF_IN_HEX, b""))
-    return b"".join(kept), Metadata(exif, texts.get(_XMP, b""), moving)
+    moving = frames > 1 or (frames == 1 and b"fcTL" not in told)
+    exif = told.get(b"eXIf") or _from_hex(told.get(_EXIF_IN_HEX, b""))
+    return b"".join(kept), Metadata(exif, told.get(_XMP, b""), moving)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -62,6 +60,16 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         raise too_many_segments()
     if at < len(data):
         yield b"REST", at, len(data)
+
+
+def _transparency(key: bytes, depth: int, colour: int) -> bytes:
+    """The chunk as the decoder compares it: with samples that it has brought to 8 bits, 16-bit grey excepted."""
+    if colour == _GREY and depth in (2, 4):
+        key = (int.from_bytes(key[:2], "big") * 255 // (2**depth - 1)).to_bytes(4, "big")[-2:]
+    elif colour == _RGB and depth == 16:  # noqa: PLR2004 - bits a sample
+        key = b"".join(b"\0" + key[i : i + 1] for i in (0, 2, 4))
+    body = b"tRNS" + key
+    return struct.pack(">I", len(key)) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _keyword(data: bytes, at: int) -> bytes | None:
