@@ -98,6 +98,15 @@ class Settings(BaseModel):
     max_text_chars: Positive = Field(
         262_144, description="Longest single text (prompt, turn, response)."
     )
+    max_json_members: Positive = Field(
+        262_144,
+        description="Most members in the JSON of one request: list elements and object keys (docs/settings.md).",
+    )
+    max_turns: Positive = Field(1024, description="Most turns of one item.")
+    max_parts: Positive = Field(2048, description="Most parts of all turns of one item.")
+    max_echo_bytes: Positive = Field(
+        32 * 2**20, description="Largest body of /verify, which is answered with all that came."
+    )
     timeout_s: Seconds = Field(600.0, description="Deadline of a request that names none.")
     body_timeout_s: Seconds = Field(30.0, description="Longest silence while a body streams in.")
 

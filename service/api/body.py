@@ -1,18 +1,16 @@
-"""The request body: counted while it streams in, so that a refusal costs one chunk; and strict JSON."""
+"""The request body: counted while it streams in, so that a refusal costs one chunk."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
 from starlette.requests import Request
 
 from service.api.unpacking import Unpacker, encoding_of
 from service.engine import Admission, Tenant
-from service.errors import Busy, DeadlineExceeded, InvalidRequest
+from service.errors import DeadlineExceeded, InvalidRequest
 from service.settings import Settings
 
 LEAST_S = 1.0  # for a body that is on its way when its deadline is past: what it asks for decides
@@ -158,19 +156,3 @@ def _check_type(content_type: str, types: Sequence[str]) -> None:
     if kind and kind not in types and not kind.endswith("+json"):
         message = f"send {' or '.join(types)}"
         raise InvalidRequest(message, code="unsupported_media_type")
-
-
-def parse_json(body: bytes | bytearray) -> Any:
-    """Strict JSON.
-
-    Raises:
-        InvalidRequest: malformed_json: NaN, lone surrogates and bad UTF-8 too.
-        Busy: there is no memory for it.
-    """
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if error.msg.startswith("Not enough memory"):
-            raise Busy("the server has no memory for this request now") from None
-        message = f"the body is not JSON (line {error.lineno}, column {error.colno})"
-        raise InvalidRequest(message, code="malformed_json") from None

@@ -18,6 +18,7 @@ from service.api.body import BodyReader, body_limits, reading
 from service.api.items import Rules
 from service.api.parameters import check_expected, check_model, check_query, run_of, timeout_of
 from service.api.parsing import ParsedRequest
+from service.api.strict_json import JsonReader
 from service.core import ModelInfo
 from service.engine import Caller, RewardEngine, Scored
 from service.errors import ServiceError
@@ -38,6 +39,7 @@ class Sent:
     """One request as it came."""
 
     body: bytearray
+    json: JsonReader
     content_type: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -50,6 +52,7 @@ class Asked:
 
     parsed: ParsedRequest
     write: Callable[[Scored, Served], Any]
+    echo_bytes: int = 0  # of the body that the answer repeats
 
 
 Read = Callable[[Sent, Rules], Asked]
@@ -123,10 +126,15 @@ class Endpoint:
 
     async def _read(self, request: Request, body: bytearray, info: ModelInfo) -> Asked:
         settings = self._settings
-        rules = Rules(info.image_position, settings.max_text_chars, settings.max_responses)
-        content_type = request.headers.get("content-type", "")
-        sent = Sent(body, content_type, request.headers, request.query_params, request.path_params)
-        read = partial(self._wire.read, sent, rules)
+        sent = Sent(
+            body,
+            JsonReader(settings.max_json_members),
+            request.headers.get("content-type", ""),
+            request.headers,
+            request.query_params,
+            request.path_params,
+        )
+        read = partial(self._wire.read, sent, rules_of(settings, info))
         return await self._beside(request, read) if _is_large(body) else read()
 
     async def _score(
@@ -146,7 +154,7 @@ class Endpoint:
         if failed := _failed(scored):
             state.log["failed"] = failed
         write = partial(_json, asked, scored, Served(info, state.request_id))
-        large = scored.usage.responses > LARGE_RESPONSES
+        large = scored.usage.responses > LARGE_RESPONSES or asked.echo_bytes > LARGE_BYTES
         body = await self._beside(request, write) if large else write()
         headers = score_headers(info, scored.timing)
         return Response(body, headers=headers, media_type="application/json")
@@ -164,6 +172,18 @@ class Endpoint:
     def _deadline(self, request: Request, stated_s: float | None) -> float:
         begun_at: float = request.state.begun_at
         return begun_at + self._timeout_s(stated_s)
+
+
+def rules_of(settings: Settings, info: ModelInfo) -> Rules:
+    return Rules(
+        image_position=info.image_position,
+        max_text_chars=settings.max_text_chars,
+        max_responses=settings.max_responses,
+        max_images=settings.max_images,
+        max_turns=settings.max_turns,
+        max_parts=settings.max_parts,
+        max_echo_bytes=settings.max_echo_bytes,
+    )
 
 
 def _who(request: Request) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.api.schemas import (
     ImagePart,
@@ -26,6 +27,10 @@ class Rules:
     image_position: ImagePosition
     max_text_chars: int
     max_responses: int = 8192  # of a request
+    max_images: int = 1024  # distinct ones of a request, and places for them in an item
+    max_turns: int = 1024  # of an item
+    max_parts: int = 2048  # of all turns of an item
+    max_echo_bytes: int = 32 * 2**20  # of a body that is answered as it came
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,31 @@ class Context:
     sources: dict[str, str] = field(
         default_factory=dict
     )  # equal ones are one string: quick to compare
+
+
+def check_sizes(item: Mapping[str, Any], rules: Rules, param: str) -> None:
+    """Turns, parts and pictures are counted before any of them is looked at.
+
+    Raises:
+        InvalidRequest: more of them than the rules allow.
+    """
+    messages, images = item.get("messages"), item.get("images")
+    if isinstance(messages, list):
+        if len(messages) > rules.max_turns:
+            message = f"{len(messages)} turns exceed {rules.max_turns} an item (max_turns)"
+            raise InvalidRequest(message, param=joined(param, "messages"))
+        parts = sum(_parts_of(message) for message in messages)
+        if parts > rules.max_parts:
+            message = f"{parts} parts exceed {rules.max_parts} an item (max_parts)"
+            raise InvalidRequest(message, param=joined(param, "messages"))
+    if isinstance(images, list) and len(images) > rules.max_images:
+        message = f"{len(images)} pictures exceed {rules.max_images} an item (max_images)"
+        raise InvalidRequest(message, code="too_many_images", param=joined(param, "images"))
+
+
+def _parts_of(message: Any) -> int:
+    content = message.get("content") if isinstance(message, dict) else None
+    return len(content) if isinstance(content, list) else 1
 
 
 class ItemBuilder:
@@ -154,17 +184,21 @@ class ItemBuilder:
 
     def _text(self, text: str, where: str, response: int | None = None) -> str:
         limit = self._context.rules.max_text_chars
-        if len(text) > limit:
-            raise InvalidRequest(
-                f"{len(text)} characters exceed {limit}",
-                code="item_too_long",
-                param=joined(self._param, where),
-                response=response,
-            )
-        return text
+        return checked_text(text, limit, joined(self._param, where), response)
 
     def _fault(self, message: str, where: str = "") -> InvalidRequest:
         return InvalidRequest(message, param=joined(self._param, where) or None)
+
+
+def checked_text(text: str, limit: int, param: str | None, response: int | None = None) -> str:
+    """
+    Raises:
+        InvalidRequest: item_too_long.
+    """
+    if len(text) > limit:
+        message = f"{len(text)} characters exceed {limit} a text (max_text_chars)"
+        raise InvalidRequest(message, code="item_too_long", param=param, response=response)
+    return text
 
 
 def joined(param: str, where: str) -> str:

@@ -1,16 +1,19 @@
 """A parsed body to core items and options; every fault is named by the field it stands in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from service.api.items import Context, ItemBuilder, Rules, joined
+from service.api.faults import fault
+from service.api.items import Context, ItemBuilder, Rules, check_sizes, joined
 from service.api.schemas import ITEM_KEYS, OPTION_KEYS, RESERVED, Options, ScoreItem
 from service.core import Item
 from service.errors import BadItem, InvalidRequest, ServiceError
 
+T = TypeVar("T")
 RAW = Options()
 MAX_DEPTH = 8  # of an item: messages → content → part → image_url → url, and room to spare
 
@@ -40,7 +43,7 @@ def parse_request(
         raise InvalidRequest("the body must be a JSON object")
     body = {key: value for key, value in body.items() if value is not None}
     short = "items" not in body
-    options = _options({k: v for k, v in body.items() if k in OPTION_KEYS})
+    options = _options({k: v for k, v in body.items() if k in OPTION_KEYS}, rules.max_images)
     table: dict[str, str | bytes] = {**options.image_table, **(parts or {})}
     if len(table) < len(options.image_table) + len(parts or {}):
         raise InvalidRequest("a picture's name stands twice", param="image_table")
@@ -49,27 +52,28 @@ def parse_request(
         raw: Any = [rest]
     else:
         raw = body["items"]
-        _check_keys(rest, frozenset(), "")
+        check_keys(rest, frozenset())
     if not isinstance(raw, list) or not raw:
         raise InvalidRequest("items must be a list of at least one item", param="items")
-    _check_number(raw, rules.max_responses)
+    check_number(_responses(raw, rules.max_responses), rules.max_responses)
     context = Context(rules, table, truncate_prompt=options.truncate == "prompt")
-    return ParsedRequest(
-        options,
-        [_item(x, "" if short else f"items[{i}]", context) for i, x in enumerate(raw)],
-        [_id(x) for x in raw],
-        [_is_group(x) for x in raw],
-        short,
-    )
+    ids, grouped = [_id(x) for x in raw], [_is_group(x) for x in raw]
+    items = list(_items(raw, "" if short else "items", context))
+    return ParsedRequest(options, items, ids, grouped, short)
 
 
 def parse_rows(
-    rows: Sequence[dict[str, Any] | ServiceError], name: str, rules: Rules, options: Options = RAW
+    rows: Sequence[T],
+    native: Callable[[T], dict[str, Any]],
+    name: str,
+    rules: Rules,
+    options: Options = RAW,
 ) -> ParsedRequest:
-    """Rows of another format, already put as native items or found bad.
+    """Rows of another format, each one response. They are counted before any is looked at.
 
     Args:
-        rows: each one response.
+        rows: as the format has them.
+        native: one of them as an item of `/score`; raises ServiceError for a bad one, which does not hide the others'.
         name: what the format calls them, for errors.
         rules: of the server and its checkpoint.
         options: of the request.
@@ -77,27 +81,66 @@ def parse_rows(
     Raises:
         InvalidRequest: too_many_items.
     """
-    _check_number(list(rows), rules.max_responses)
+    check_number(len(rows), rules.max_responses)
     context = Context(rules, {})
-    items = [_row(row, f"{name}[{i}]" if name else "", context) for i, row in enumerate(rows)]
+    items = [
+        _row(row, native, f"{name}[{i}]" if name else "", context) for i, row in enumerate(rows)
+    ]
     return ParsedRequest(options, items, [None] * len(items), [False] * len(items), False)
 
 
-def _row(row: dict[str, Any] | ServiceError, param: str, context: Context) -> Item | BadItem:
-    if isinstance(row, ServiceError):
-        return BadItem(ServiceError(row.message, code=row.code, param=param or row.param))
-    return _item(row, param, context)
+def check_number(count: int, limit: int) -> None:
+    """
+    Raises:
+        InvalidRequest: too_many_items.
+    """
+    if count > limit:
+        message = f"{count} responses exceed {limit} a request (max_responses)"
+        raise InvalidRequest(message, code="too_many_items")
 
 
-def _options(values: dict[str, Any]) -> Options:
+def check_keys(values: Mapping[str, Any], known: AbstractSet[str], param: str = "") -> None:
+    """
+    Raises:
+        InvalidRequest: a key that is not known, or not built yet.
+    """
+    for key in values:
+        if key not in known:
+            where = joined(param, key)
+            if key in RESERVED:
+                raise InvalidRequest("not built yet", code="not_supported", param=where)
+            raise InvalidRequest("unknown key", param=where)
+
+
+def _row(
+    row: T, native: Callable[[T], dict[str, Any]], param: str, context: Context
+) -> Item | BadItem:
+    try:
+        item = native(row)
+    except ServiceError as error:
+        return _bad(ServiceError(error.message, code=error.code, param=param or error.param))
+    return _item(item, param, context)
+
+
+def _options(values: dict[str, Any], max_images: int) -> Options:
     table = values.get("image_table")
     if isinstance(table, dict):
-        for name, source in table.items():
-            _check_reserved_source(source, joined("image_table", name))
+        _check_table(table, max_images)
+    _drop_nulls(values.get("transform"))
     try:
         return Options.model_validate(values)
     except ValidationError as error:
         raise fault(error, values, "") from None
+
+
+def _check_table(table: Mapping[str, Any], max_images: int) -> None:
+    if len(table) > max_images:
+        message = f"{len(table)} pictures exceed {max_images} a request (max_images)"
+        raise InvalidRequest(message, code="too_many_images", param="image_table")
+    for name, source in table.items():
+        _check_reserved_source(source, joined("image_table", name))
+        if not isinstance(source, str):
+            raise InvalidRequest("must be a text", param=joined("image_table", name))
 
 
 def _is_group(entry: Any) -> bool:
@@ -109,43 +152,46 @@ def _id(entry: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _check_number(items: list[Any], limit: int) -> None:
-    """Before any item is looked at: judging millions of them takes minutes."""
+def _responses(items: list[Any], limit: int) -> int:
+    """Of all items; beyond the limit, of as many as items."""
     count = len(items)
-    if count <= limit:
-        count = sum(len(x["responses"]) if _is_group(x) else 1 for x in items)
-    if count > limit:
-        message = f"{count} responses exceed {limit} a request"
-        raise InvalidRequest(message, code="too_many_items")
+    return (
+        count if count > limit else sum(len(x["responses"]) if _is_group(x) else 1 for x in items)
+    )
+
+
+def _items(raw: list[Any], name: str, context: Context) -> Iterator[Item | BadItem]:
+    """The JSON of each is let go when it has been read."""
+    for i in range(len(raw)):
+        entry, raw[i] = raw[i], None
+        yield _item(entry, f"{name}[{i}]" if name else "", context)
 
 
 def _item(entry: Any, param: str, context: Context) -> Item | BadItem:
     try:
-        return ItemBuilder(_validated(entry, param), param, context).item()
+        return ItemBuilder(_validated(entry, param, context.rules), param, context).item()
     except ServiceError as error:
-        count = len(entry["responses"]) if _is_group(entry) else 1
-        return BadItem(error, max(1, count))
+        return _bad(error, len(entry["responses"]) if _is_group(entry) else 1)
 
 
-def _validated(entry: Any, param: str) -> ScoreItem:
+def _bad(error: ServiceError, responses: int = 1) -> BadItem:
+    """Without what the error was raised from: its frames and the schema's error hold the item's whole JSON."""
+    error.__context__ = None
+    return BadItem(error.with_traceback(None), max(1, responses))
+
+
+def _validated(entry: Any, param: str, rules: Rules) -> ScoreItem:
     if not isinstance(entry, dict):
         raise InvalidRequest("an item must be a JSON object", param=param or None)
-    present = _without_nulls(entry)
-    _check_keys(present, ITEM_KEYS, param)
+    present = {key: value for key, value in entry.items() if value is not None}
+    check_keys(present, ITEM_KEYS, param)
+    check_sizes(present, rules, param)
+    _drop_nulls(present)
     _check_reserved(present, param)
     try:
         return ScoreItem.model_validate(present)
     except ValidationError as error:
         raise fault(error, present, param) from None
-
-
-def _check_keys(values: Mapping[str, Any], known: frozenset[str], param: str) -> None:
-    for key in values:
-        if key not in known:
-            where = joined(param, key)
-            if key in RESERVED:
-                raise InvalidRequest("not built yet", code="not_supported", param=where)
-            raise InvalidRequest("unknown key", param=where)
 
 
 def _check_reserved(item: Mapping[str, Any], param: str) -> None:
@@ -177,41 +223,15 @@ def _check_reserved_source(source: Any, param: str) -> None:
         raise InvalidRequest(message, code="not_supported", param=param)
 
 
-def fault(error: ValidationError, value: Any, param: str) -> InvalidRequest:
-    """The most telling schema fault, with its path; the offending value stays out of the message."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    # A union complains once for every member: an unknown key, else the deepest path, says most.
-    worst = max(faults, key=lambda f: (f["type"] == "extra_forbidden", len(_path(f["loc"], value))))
-    message = _OWN_WORDS.get(worst["type"]) or worst["msg"].lower()
-    return InvalidRequest(message, param=joined(param, _path(worst["loc"], value)) or None)
-
-
-# Where the schema's own words would repeat what was sent, or say less.
-_OWN_WORDS = {
-    "extra_forbidden": "unknown key",
-    "union_tag_invalid": "unknown type of part",
-    "union_tag_not_found": "a part needs a type",
-}
-
-
-def _path(steps: Sequence[int | str], value: Any) -> str:
-    """The schema's path without the union members it names: only what can be followed in the input."""
-    path = ""
-    after_index = False
-    for step in steps:
-        tag = after_index and isinstance(value, dict) and value.get("type") == step
-        after_index = isinstance(step, int)
-        if isinstance(step, int) and isinstance(value, list):
-            path, value = f"{path}[{step}]", value[step]
-        elif isinstance(value, dict) and not tag and (step in value or step == steps[-1]):
-            path, value = joined(path, str(step)), value.get(step)
-    return path
-
-
-def _without_nulls(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """Null-valued keys count as absent, as deep as the schema goes."""
-    if isinstance(value, dict) and depth:
-        return {k: _without_nulls(v, depth - 1) for k, v in value.items() if v is not None}
-    if isinstance(value, list) and depth:
-        return [_without_nulls(v, depth - 1) for v in value]
-    return value
+def _drop_nulls(value: Any, depth: int = MAX_DEPTH) -> None:
+    """Null-valued keys count as absent, as deep as the schema goes. In place: a copy would double the memory."""
+    if not depth:
+        return
+    if isinstance(value, dict):
+        for key in [key for key, entry in value.items() if entry is None]:
+            del value[key]
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for entry in value:
+        _drop_nulls(entry, depth - 1)

@@ -2,13 +2,44 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Text = Annotated[str, StringConstraints(strict=True)]
+UNKNOWN_KEY = "unknown_key"
+# Tags of unions by the kind of the JSON value; no key of an input is taken for one of them.
+TEXT, LIST, OBJECT = "(text)", "(list)", "(object)"
 
 
 class Wire(BaseModel):
+    """Validation stops at the first unknown key, and lists stop at their first bad element (`fail_fast`).
+
+    An error is made for each fault that validation goes past: a list of a million faults is a gigabyte of them.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.keys() <= cls.__pydantic_fields__.keys():
+            key = next(key for key in value if key not in cls.__pydantic_fields__)
+            raise PydanticCustomError(UNKNOWN_KEY, "unknown key", {"key": key})
+        return value
+
+
+def by_kind(other: str) -> Discriminator:
+    """A text is validated as a text, whatever else as the union's other member: its faults are the ones reported."""
+    return Discriminator(lambda value: TEXT if isinstance(value, str) else other)
 
 
 class ImageRef(Wire):
@@ -16,7 +47,8 @@ class ImageRef(Wire):
 
 
 ImageSource = Annotated[
-    Text | ImageRef,
+    Annotated[Text, Tag(TEXT)] | Annotated[ImageRef, Tag(OBJECT)],
+    by_kind(OBJECT),
     Field(
         description="data: URI, bare base64, {ref}, or an https:// or file:// URL the operator allows."
     ),
@@ -35,7 +67,9 @@ class ImageUrl(Wire):
 
 class ImageUrlPart(Wire):
     type: Literal["image_url"]
-    image_url: ImageUrl | Text
+    image_url: Annotated[
+        Annotated[Text, Tag(TEXT)] | Annotated[ImageUrl, Tag(OBJECT)], by_kind(OBJECT)
+    ]
 
 
 class ImagePart(Wire):
@@ -48,18 +82,21 @@ Part = Annotated[TextPart | ImageUrlPart | ImagePart, Field(discriminator="type"
 
 class Message(Wire):
     role: Literal["system", "user", "assistant"]
-    content: Text | list[Part]
+    content: Annotated[
+        Annotated[Text, Tag(TEXT)] | Annotated[list[Part], Field(fail_fast=True), Tag(LIST)],
+        by_kind(LIST),
+    ]
 
 
 class ScoreItem(Wire):
     """One context with its response, or with a group of them."""
 
     prompt: Text | None = None
-    messages: list[Message] | None = Field(None, min_length=1)
+    messages: list[Message] | None = Field(None, min_length=1, fail_fast=True)
     response: Text | None = None
-    responses: list[Text] | None = Field(None, min_length=1)
+    responses: list[Text] | None = Field(None, min_length=1, fail_fast=True)
     image: ImageSource | None = Field(None, description="Short for one-element `images`.")
-    images: list[ImageSource] | None = None
+    images: list[ImageSource] | None = Field(None, fail_fast=True)
     image_tag: Text | None = Field(
         None,
         min_length=1,
@@ -80,7 +117,10 @@ class SigmoidTransform(Wire):
     sigmoid: Sigmoid
 
 
-Transform = Literal["none", "sigmoid"] | SigmoidTransform
+Transform = Annotated[
+    Annotated[Literal["none", "sigmoid"], Tag(TEXT)] | Annotated[SigmoidTransform, Tag(OBJECT)],
+    by_kind(OBJECT),
+]
 
 
 class Options(Wire):

@@ -4,7 +4,6 @@ from functools import partial
 
 from service.api import multipart
 from service.api.answers import score_body
-from service.api.body import parse_json
 from service.api.endpoint import JSON_TYPES, Asked, Sent, WireFormat
 from service.api.items import Rules
 from service.api.openapi import SCORE_DOCS
@@ -17,10 +16,10 @@ def read_score(sent: Sent, rules: Rules) -> Asked:
         InvalidRequest: the request as a whole is malformed.
     """
     if multipart.is_form(sent.content_type):
-        form = multipart.parse_form(sent.body, sent.content_type)
-        parsed = parse_request(parse_json(form.request), rules, form.pictures)
+        form = multipart.parse_form(sent.body, sent.content_type, rules.max_images)
+        parsed = parse_request(sent.json.read(form.request), rules, form.pictures)
     else:
-        parsed = parse_request(parse_json(sent.body), rules)
+        parsed = parse_request(sent.json.read(sent.body), rules)
     return Asked(parsed, partial(score_body, parsed))
 
 

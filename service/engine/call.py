@@ -10,6 +10,8 @@ from service.core import Example, Warned
 from service.engine.turns import Turns
 from service.errors import ItemError, ServiceError
 
+MAX_LISTED = 1000  # bad items in the answer of a refused request
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -103,13 +105,13 @@ def usage_of(
 
 
 def refusal(errors: Sequence[tuple[int, int | None, ServiceError]]) -> ServiceError:
-    """One error for a request with bad items: that of the lowest, with the list of all.
+    """One error for a request with bad items: that of the lowest, with the list of the first `MAX_LISTED`.
 
     Args:
         errors: (item, response, error), in order; response None where the whole item is at fault.
     """
     _, _, first = errors[0]
-    listed = [ItemError(i, error.code, error.located, r) for i, r, error in errors]
+    listed = [ItemError(i, error.code, error.located, r) for i, r, error in errors[:MAX_LISTED]]
     return ServiceError(
         first.message, code=first.code, param=first.param, items=listed, headers=first.headers
     )

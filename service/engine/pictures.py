@@ -13,7 +13,7 @@ from service.core import Patches, Picture, RewardModel
 from service.engine.fair_pool import FairPool, Flow
 from service.errors import Failure, ServiceError
 from service.inputs.fetch import Fetcher
-from service.inputs.images import ANIMATED, ImageLimits, decode_image, decoding_bytes
+from service.inputs.images import ImageLimits, decode_image, decoding_bytes
 from service.inputs.sources import is_fetched, picture_bytes
 from service.metrics import Metrics
 
@@ -29,7 +29,7 @@ Key = tuple[str, str, bytes]
 @dataclass(frozen=True, slots=True)
 class PreparedPicture:
     patches: Patches
-    moving: bool
+    warnings: tuple[str, ...] = ()  # codes
 
 
 @dataclass(slots=True)
@@ -186,4 +186,4 @@ def _read(picture: Picture, fetcher: Fetcher) -> tuple[bytes, bytes, int]:
 
 def _decode(model: RewardModel, data: bytes, limits: ImageLimits) -> PreparedPicture:
     raster = decode_image(data, limits)
-    return PreparedPicture(model.patchify(raster), ANIMATED in raster.warnings)
+    return PreparedPicture(model.patchify(raster), raster.warnings)

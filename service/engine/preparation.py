@@ -16,7 +16,7 @@ from service.engine.tokenising import Tokeniser
 from service.engine.turns import Turns
 from service.errors import BadItem, Failure, ServiceError
 from service.inputs.fetch import Fetcher
-from service.inputs.images import ANIMATED
+from service.inputs.images import ANIMATED, ENLARGED
 from service.metrics import Metrics
 
 T = TypeVar("T")
@@ -26,6 +26,10 @@ Ready = Callable[[list[tuple[Place, Prepared]]], None]
 PreparedPictures = Mapping[Picture, PreparedPicture | ServiceError]
 
 FEW_ITEMS = 32  # without a picture: planned at once, on the event loop
+_NOTES = {
+    ANIMATED: "moves; its first frame is scored",
+    ENLARGED: "has a side below 28 px; it is enlarged, as transformers does",
+}
 TASKS_AT_ONCE = 128  # are started in one turn of the event loop
 
 
@@ -184,8 +188,11 @@ def _picture_error(part: Part, found: PreparedPictures) -> ServiceError | None:
 def _finish(encoded: Example | Exception, part: Part, found: PreparedPictures) -> Prepared:
     if isinstance(encoded, Exception):
         return _blamed(encoded, part)
-    moving = [p for p in pictures_of(part.item) if getattr(found[p], "moving", False)]
-    notes = [Warned(ANIMATED, f"{p.param} moves; its first frame is scored") for p in moving]
+    notes = [
+        Warned(code, f"{picture.param} {_NOTES[code]}")
+        for picture in pictures_of(part.item)
+        for code in getattr(found[picture], "warnings", ())
+    ]
     refused = {r: _blamed(error, part) for r, error in encoded.refused.items()}
     if not notes and not refused:
         return encoded

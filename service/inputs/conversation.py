@@ -25,11 +25,10 @@ def user_turn(
 
 
 def _at_tags(prompt: str, pictures: Sequence[Picture], tag: str) -> tuple[str | Picture, ...]:
+    count = prompt.count(tag)
+    if count != len(pictures):
+        raise InvalidRequest(f"the prompt has {count} image tags for {len(pictures)} pictures")
     texts = prompt.split(tag)
-    if len(texts) - 1 != len(pictures):
-        raise InvalidRequest(
-            f"the prompt has {len(texts) - 1} image tags for {len(pictures)} pictures"
-        )
     parts: list[str | Picture] = [texts[0]]
     for picture, text in zip(pictures, texts[1:], strict=True):
         parts += [picture, text]

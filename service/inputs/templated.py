@@ -12,19 +12,23 @@ PICTURE = None  # among the parts of a turn: here stands a picture
 Part = str | None
 Turn = tuple[str, tuple[Part, ...]]
 
-ANSWER = "<|im_start|>assistant\n"
-_TURN = re.compile(r"<\|im_start\|>(system|user|assistant)\n(.*?)<\|im_end\|>\n?", re.DOTALL)
-# A processor repeats the pad once a picture token; the tokens around it may be missing.
-_PICTURE = re.compile(
-    r"<\|vision_start\|>(?:<\|image_pad\|>)+<\|vision_end\|>|(?:<\|image_pad\|>)+"
-)
-_PADDING = re.compile(r"\A(?:<\|endoftext\|>)+")
-_ENDED = re.compile(r"(?:<\|im_end\|>\n?)?(?:<\|endoftext\|>)*\Z")
-_ENDED_PLAIN = re.compile(r"(?:<\|im_end\|>\n?|</s>|<eos>)?(?:<\|endoftext\|>)*\Z")
+START, END = "<|im_start|>", "<|im_end|>"
+ANSWER = f"{START}assistant\n"
+PAD = "<|image_pad|>"  # a processor repeats it once a picture token
+VISION_START, VISION_END = (
+    "<|vision_start|>",
+    "<|vision_end|>",
+)  # around the pads; they may be missing
+PADDING = "<|endoftext|>"
+_HEADERS = tuple((f"{START}{role}\n", role) for role in ("system", "user", "assistant"))
+_ENDS = (f"{END}\n", END)
+_PLAIN_ENDS = (*_ENDS, "</s>", "<eos>")
+# Callers' texts are taken apart by find, split and startswith, each character once: an expression that backtracks keeps
+# the interpreter, over 2.6 MB for minutes. The two below cannot: every repeat in them is possessive.
 # What structures a conversation: in a turn's text they tell of a turn that was cut, or of a picture or video that was.
 _STRUCTURE = re.compile(r"<\|(?:im_start|im_end|vision_start|vision_end|image_pad|video_pad)\|>")
 # Marks of other templates: text that holds one is no plain prompt.
-_TOKEN = re.compile(r"<\|\w+\|>|<｜[^｜]+｜>|<start_of_turn>|\[/?INST\]|\A<s>|\A<bos>")
+_TOKEN = re.compile(r"<\|\w++\|>|<｜[^｜]++｜>|<start_of_turn>|\[/?INST\]|\A<s>|\A<bos>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def continued(prompt: str, response: str) -> Chat:
         InvalidRequest: the prompt is in a template other than ChatML, or does not end where an answer begins.
     """
     if ANSWER not in prompt:
-        return Chat((("user", (_plain(prompt),)),), _ENDED_PLAIN.sub("", response, count=1))
+        return Chat((("user", (_plain(prompt),)),), _without_end(response, _PLAIN_ENDS))
     head, begun = _opened(prompt)
     return Chat(turns_of(head), answer_of(begun + response))
 
@@ -71,7 +75,7 @@ def queried(query: str, prompt: str) -> Chat:
     Raises:
         InvalidRequest: as `continued`, or the query does not begin with the prompt.
     """
-    query, prompt = _PADDING.sub("", query), _PADDING.sub("", prompt)
+    query, prompt = _without_padding(query), _without_padding(prompt)
     headers = prompt.count(ANSWER)
     if headers:
         head, tail = cut(query, headers)
@@ -106,29 +110,46 @@ def turns_of(head: str) -> tuple[Turn, ...]:
     Raises:
         InvalidRequest: something stands between or after them, or a turn holds a token that only structures.
     """
-    head = _PADDING.sub("", head)
     turns: list[Turn] = []
-    at = 0
-    while match := _TURN.match(head, at):
-        turns.append((match[1], _parts(match[2])))
-        at = match.end()
+    at = _after_padding(head)
+    while found := _turn_at(head, at):
+        turn, at = found
+        turns.append(turn)
     if at != len(head) or not turns:
         raise InvalidRequest("the prompt is not a sequence of ChatML turns")
     return tuple(turns)
 
 
+def _turn_at(head: str, at: int) -> tuple[Turn, int] | None:
+    """The turn that begins here, and where it ends."""
+    for header, role in _HEADERS:
+        if head.startswith(header, at):
+            begin = at + len(header)
+            end = head.find(END, begin)
+            if end < 0:
+                return None
+            after = end + len(END)
+            return (role, _parts(head[begin:end])), after + head.startswith("\n", after)
+    return None
+
+
 def answer_of(tail: str) -> str:
     """The answer without the tokens that end and pad it; any others in it are the model's own words."""
-    return _ENDED.sub("", tail, count=1)
+    return _without_end(tail, _ENDS)
 
 
 def pictures_in(text: str) -> int:
     """How many pictures templated text shows."""
-    return len(_PICTURE.findall(text))
+    return len(_around_pictures(text)) - 1
+
+
+def num_chars(text: str) -> int:
+    """Characters of templated text without pads of pictures and padding, of which a processor makes any number."""
+    return len(text) - len(PAD) * text.count(PAD) - len(PADDING) * text.count(PADDING)
 
 
 def _parts(content: str) -> tuple[Part, ...]:
-    pieces = _PICTURE.split(content)
+    pieces = _around_pictures(content)
     stray = next(filter(None, map(_STRUCTURE.search, pieces)), None)
     if stray:
         raise InvalidRequest(f"a turn of the prompt holds {stray[0]} in its text")
@@ -136,6 +157,40 @@ def _parts(content: str) -> tuple[Part, ...]:
     for piece in pieces[1:]:
         parts += [PICTURE, piece]
     return tuple(part for part in parts if part != "")
+
+
+def _around_pictures(text: str) -> list[str]:
+    """The text before, between and after pictures: a picture is a run of pads, with or without the tokens around it."""
+    first, *rest = text.split(PAD)
+    pieces = [first]
+    for i, piece in enumerate(rest):
+        if piece == "" and i + 1 < len(rest):
+            continue  # the next pad of the same run
+        if pieces[-1].endswith(VISION_START) and piece.startswith(VISION_END):
+            pieces[-1] = pieces[-1].removesuffix(VISION_START)
+            piece = piece.removeprefix(VISION_END)
+        pieces.append(piece)
+    return pieces
+
+
+def _without_end(text: str, ends: tuple[str, ...]) -> str:
+    """Without the padding at its end and, before that, one of the tokens that end an answer."""
+    end = len(text)
+    while text.endswith(PADDING, 0, end):
+        end -= len(PADDING)
+    mark = next((mark for mark in ends if text.endswith(mark, 0, end)), "")
+    return text[: end - len(mark)]
+
+
+def _after_padding(text: str) -> int:
+    at = 0
+    while text.startswith(PADDING, at):
+        at += len(PADDING)
+    return at
+
+
+def _without_padding(text: str) -> str:
+    return text[_after_padding(text) :]
 
 
 def _opened(prompt: str) -> tuple[str, str]:
@@ -152,7 +207,7 @@ def _opened(prompt: str) -> tuple[str, str]:
 
 
 def _one_pad(text: str) -> str:
-    return _PICTURE.sub("<|image_pad|>", text)
+    return PAD.join(_around_pictures(text))
 
 
 def _plain(prompt: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from tests.api.serving import GOOD, served
 from tests.inputs.kinds import KINDS, MOVING, UPRIGHT, blocks, turned
-from tests.inputs.pictures import data_uri, raster
+from tests.inputs.pictures import data_uri, pixels, png, raster
 from tests.models import StandIn, reward
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +36,18 @@ async def test_moving_picture_scores_by_its_first_frame_with_a_warning(data, fir
     ]
     assert [(w["index"], w["code"]) for w in answer["warnings"]] == [(1, "animated_image")]
     assert "items[1].images[0]" in answer["warnings"][0]["message"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (27, 28), (28, 27), (20, 300), (27, 257), (1, 200)])
+async def test_small_picture_scores_with_a_warning(size):
+    item = GOOD | {"image": data_uri(png(*size))}
+    async with served() as server:
+        answer = await server.score({"items": [GOOD, item]})
+        whole = await server.score(GOOD | {"image": data_uri(png(28, 28))})
+    assert answer["rewards"][1] == reward("Is all well?", "Yes.", raster(pixels(*size)))
+    assert [(w["index"], w["code"]) for w in answer["warnings"]] == [(1, "image_enlarged")]
+    assert answer["warnings"][0]["message"].startswith("items[1].image has a side below 28 px")
+    assert whole["warnings"] == []
 
 
 @pytest.mark.parametrize("apply", [True, False])

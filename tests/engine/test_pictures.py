@@ -197,5 +197,5 @@ def test_a_closed_lease_takes_nothing():
 
 def test_a_picture_larger_than_the_cache_is_not_kept():
     cache = PictureCache(SIZE)
-    cache.put(("a", "", b"0"), PreparedPicture(Patches(2, 2, 1, None, SIZE), moving=False))
+    cache.put(("a", "", b"0"), PreparedPicture(Patches(2, 2, 1, None, SIZE)))
     assert cache.num_bytes == 0

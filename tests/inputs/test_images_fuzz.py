@@ -107,10 +107,11 @@ def test_sizes(width, height, kind):
     """Within the limits the size is kept; outside it is one of the two errors of size."""
     data = encoded(np.zeros((height, width, 3), np.uint8), kind)
     fits = width * height <= LIMITS.max_pixels
-    shaped = min(width, height) >= 28 and max(width, height) <= 200 * min(width, height)
+    shaped = max(width, height) <= 200 * min(width, height)
     if fits and shaped:
         made = decode_image(data, LIMITS)
         assert (made.width, made.height) == (width, height)
+        assert made.warnings == (("image_enlarged",) if min(width, height) < 28 else ())
     else:
         with pytest.raises(InvalidRequest) as caught:
             decode_image(data, LIMITS)

@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 
 
 @given(
-    width=st.integers(28, 5000),
-    height=st.integers(28, 5000),
+    width=st.integers(1, 40) | st.integers(1, 5000),
+    height=st.integers(1, 40) | st.integers(1, 5000),
     cap=st.sampled_from([12544, 1_003_520]),
 )
 @settings(deadline=None)
@@ -39,7 +39,21 @@ def test_sizes_are_smart_resizes(width, height, cap):
 
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(112, 112), (28, 28), (640, 480), (333, 90), (29, 3000), (1400, 1100), (57, 85)],
+    [
+        *((112, 112), (28, 28), (640, 480), (333, 90), (29, 3000), (1400, 1100), (57, 85)),
+        *(
+            (1, 1),
+            (1, 2),
+            (3, 200),
+            (200, 1),
+            (13, 14),
+            (14, 15),
+            (16, 16),
+            (27, 257),
+            (332, 27),
+            (20, 300),
+        ),
+    ],
 )
 def test_values_are_the_processors(noise, width, height):
     smooth = noise(8, 8).resize((width, height), Image.Resampling.BICUBIC)

@@ -5,15 +5,17 @@ In `{"model", "input" | "messages", "use_activation"}`, out vLLM's list with `pr
 
 import time
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, Tag
 
 from service.api.answers import Served
-from service.api.compat.rows import Row, flat, native, read_body, row_or_error
+from service.api.compat.rows import flat, native, read_body, templated_text
 from service.api.endpoint import Asked, Sent, WireFormat
 from service.api.items import Rules
 from service.api.openapi import format_docs
 from service.api.parsing import ParsedRequest, parse_rows
-from service.api.schemas import Options, Text, Wire
+from service.api.schemas import LIST, TEXT, Options, Text, Wire, by_kind
 from service.engine import Scored
 from service.errors import InvalidRequest
 from service.inputs.templated import whole
@@ -29,8 +31,14 @@ EXAMPLE = {
 
 class Classification(Wire):
     model: Text | None = None
-    input: Text | list[Text] | None = None
-    messages: list[dict[str, Any]] | None = None
+    input: (
+        Annotated[
+            Annotated[Text, Tag(TEXT)] | Annotated[list[Text], Field(fail_fast=True), Tag(LIST)],
+            by_kind(LIST),
+        ]
+        | None
+    ) = None
+    messages: list[Any] | None = None
     use_activation: bool | None = None
     user: Text | None = None  # vLLM takes it and does nothing with it
 
@@ -44,22 +52,22 @@ def read_classification(sent: Sent, rules: Rules) -> Asked:
     # vLLM's own default for a model of one label.
     transform = "none" if body.use_activation is False else "sigmoid"
     options = Options(model=body.model, transform=transform)
-    name, rows = _rows(body)
-    parsed = parse_rows(rows, name, rules, options)
+    if (body.input is None) == (body.messages is None):
+        raise InvalidRequest("exactly one of input and messages is needed")
+    if body.input is None:
+        parsed = parse_rows([body.messages], _chat, "", rules, options)
+    else:
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        parsed = parse_rows(texts, partial(_row, rules), "input", rules, options)
     return Asked(parsed, partial(_answer, parsed))
 
 
-def _rows(body: Classification) -> tuple[str, list[Row]]:
-    if (body.input is None) == (body.messages is None):
-        raise InvalidRequest("exactly one of input and messages is needed")
-    if body.messages is not None:
-        return "", [{"messages": body.messages}]
-    texts = [body.input] if isinstance(body.input, str) else body.input or []
-    return "input", [row_or_error(partial(_row, text)) for text in texts]
+def _chat(messages: list[Any] | None) -> dict[str, Any]:
+    return {"messages": messages}
 
 
-def _row(text: str) -> dict[str, Any]:
-    return native(whole(text), [])
+def _row(rules: Rules, text: str) -> dict[str, Any]:
+    return native(whole(templated_text(text, rules.max_text_chars)), [])
 
 
 def _answer(parsed: ParsedRequest, scored: Scored, served: Served) -> dict[str, Any]:

@@ -7,8 +7,10 @@ status, waits for ever, and sends the model name "model", which is therefore not
 from functools import partial
 from typing import Any
 
+from pydantic import Field
+
 from service.api.answers import Served
-from service.api.compat.rows import flat, native, read_body, row_or_error
+from service.api.compat.rows import flat, native, read_body, templated_text
 from service.api.endpoint import Asked, Sent, WireFormat
 from service.api.items import Rules
 from service.api.openapi import format_docs
@@ -27,7 +29,7 @@ EXAMPLE = {
 
 class Evaluation(Wire):
     model: Text | None = None
-    messages: list[Text]
+    messages: list[Text] = Field(fail_fast=True)
 
 
 def read_evaluation(sent: Sent, rules: Rules) -> Asked:
@@ -36,13 +38,12 @@ def read_evaluation(sent: Sent, rules: Rules) -> Asked:
         InvalidRequest: the request as a whole is malformed.
     """
     texts = read_body(sent, Evaluation).messages
-    rows = [row_or_error(partial(_row, text)) for text in texts]
-    parsed = parse_rows(rows, "messages", rules)
+    parsed = parse_rows(texts, partial(_row, rules), "messages", rules)
     return Asked(parsed, partial(_answer, parsed))
 
 
-def _row(text: str) -> dict[str, Any]:
-    return native(whole(text), [])
+def _row(rules: Rules, text: str) -> dict[str, Any]:
+    return native(whole(templated_text(text, rules.max_text_chars)), [])
 
 
 def _answer(parsed: ParsedRequest, scored: Scored, served: Served) -> dict[str, Any]:

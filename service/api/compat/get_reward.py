@@ -7,14 +7,17 @@ answer, so there are numeric lists only; whatever else there is to say stands in
 from functools import partial
 from typing import Any
 
+from pydantic import Field
+
 from service.api.answers import Served
-from service.api.compat.chat import answered, label_pictures, messages_in
-from service.api.compat.rows import flat, native, read_body, row_or_error
+from service.api.compat.chat import answered, image_from, label_pictures, messages_in
+from service.api.compat.rows import flat, native, read_body, templated_text
 from service.api.endpoint import Asked, Sent, WireFormat
-from service.api.items import Rules
+from service.api.items import Rules, check_sizes
 from service.api.openapi import format_docs
-from service.api.parsing import ParsedRequest, parse_rows
+from service.api.parsing import ParsedRequest, check_number, parse_rows
 from service.api.schemas import Text, Wire
+from service.api.strict_json import JsonReader
 from service.engine import Scored
 from service.errors import InvalidRequest
 from service.inputs.templated import queried, whole
@@ -27,8 +30,8 @@ EXAMPLE = {
 
 
 class RewardQuery(Wire):
-    query: list[Text]
-    prompts: list[Text] | None = None
+    query: list[Text] = Field(fail_fast=True)
+    prompts: list[Text] | None = Field(None, fail_fast=True)
     labels: list[Any] | None = None
 
 
@@ -39,14 +42,12 @@ def read_query(sent: Sent, rules: Rules) -> Asked:
     """
     body = read_body(sent, RewardQuery)
     count = len(body.query)
+    check_number(count, rules.max_responses)
     prompts = _as_long("prompts", body.prompts, count)
-    labels = _as_long("labels", body.labels, count)
-    image_from = sent.query.get("image_from")
-    rows = [
-        row_or_error(partial(_row, query, prompt, label_pictures(label, image_from)))
-        for query, prompt, label in zip(body.query, prompts, labels, strict=True)
-    ]
-    parsed = parse_rows(rows, "query", rules)
+    labels = _as_long("labels", body.labels if image_from(sent) else None, count)
+    _as_long("labels", body.labels, count)
+    rows = list(zip(body.query, prompts, labels, strict=True))
+    parsed = parse_rows(rows, partial(_row, rules, sent.json), "query", rules)
     return Asked(parsed, partial(_answer, parsed, sent.query.get("extra_logs") == "1"))
 
 
@@ -58,12 +59,17 @@ def _as_long(name: str, values: list[Any] | None, count: int) -> list[Any]:
     return values
 
 
-def _row(query: str, prompt: str | None, pictures: list[Any]) -> dict[str, Any]:
+def _row(rules: Rules, json: JsonReader, row: tuple[str, str | None, Any]) -> dict[str, Any]:
+    query, prompt, label = row
+    pictures = label_pictures(label, json)
+    limit = rules.max_text_chars
+    templated_text(query, limit)
     if prompt is None:
         return native(whole(query), pictures)
-    messages = messages_in(prompt)
+    messages = messages_in(prompt, json)
     if messages is None:
-        return native(queried(query, prompt), pictures)
+        return native(queried(query, templated_text(prompt, limit)), pictures)
+    check_sizes({"messages": messages}, rules, "")
     chat, own = answered(query, messages)
     return native(chat, [*own, *pictures])
 

@@ -12,16 +12,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.api.answers import Served
-from service.api.body import parse_json
-from service.api.compat.rows import flat, row_or_error
+from service.api.compat.rows import flat
 from service.api.compat.tensor import Tensor, elements, split
 from service.api.endpoint import JSON_TYPES, Asked, Sent, WireFormat
+from service.api.faults import fault
 from service.api.items import Rules
 from service.api.openapi import format_docs
 from service.api.operations import Operations
 from service.api.parameters import check_model
-from service.api.parsing import ParsedRequest, fault, parse_rows
+from service.api.parsing import ParsedRequest, parse_rows
 from service.api.schemas import Options, Text, Wire
+from service.api.strict_json import JsonReader
 from service.engine import RewardEngine, Scored
 from service.errors import InvalidRequest
 
@@ -47,8 +48,8 @@ class Output(Wire):
 
 class Inference(Wire):
     id: Text | None = None
-    inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[Output] | None = None
+    inputs: list[Tensor] = Field(min_length=1, max_length=1, fail_fast=True)
+    outputs: list[Output] | None = Field(None, fail_fast=True)
     parameters: dict[str, Any] | None = None
 
 
@@ -57,7 +58,8 @@ def read_inference(sent: Sent, rules: Rules) -> Asked:
     Raises:
         InvalidRequest: the request as a whole is malformed.
     """
-    value, binary = split(sent.body, sent.headers.get("inference-header-content-length"))
+    head, binary = split(sent.body, sent.headers.get("inference-header-content-length"))
+    value = sent.json.read(head)
     try:
         request = Inference.model_validate(value)
     except ValidationError as error:
@@ -66,13 +68,14 @@ def read_inference(sent: Sent, rules: Rules) -> Asked:
         if output.name != OUTPUT:
             raise InvalidRequest(f"the one output is {OUTPUT!r}", param="outputs")
     (tensor,) = request.inputs
-    rows = [row_or_error(partial(_row, text)) for text in elements(tensor, binary)]
-    parsed = parse_rows(rows, "inputs[0].data", rules, Options(model=sent.path["name"]))
+    texts = elements(tensor, binary, rules.max_responses)
+    options = Options(model=sent.path["name"])
+    parsed = parse_rows(texts, partial(_row, sent.json), "inputs[0].data", rules, options)
     return Asked(parsed, partial(_answer, parsed, request.id, tensor.shape))
 
 
-def _row(text: str) -> dict[str, Any]:
-    item = parse_json(text.encode())
+def _row(json: JsonReader, text: str) -> dict[str, Any]:
+    item = json.read(text.encode(), "an element")
     if not isinstance(item, dict):
         raise InvalidRequest("an item must be a JSON object")
     if "responses" in item:

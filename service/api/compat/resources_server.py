@@ -9,17 +9,21 @@ from functools import partial
 from statistics import fmean, median, stdev
 from typing import Any
 
+import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.api.body import BodyReader, body_limits, parse_json, reading
+from service.api.body import BodyReader, body_limits, reading
 from service.api.endpoint import JSON_TYPES
+from service.api.parsing import check_number
+from service.api.strict_json import JsonReader
 from service.engine import RewardEngine
 from service.errors import InvalidRequest
 from service.settings import Settings
 
 TASK = "_ng_task_index"
+MAX_REWARD = 1e300  # sums of as many as come in one request are finite
 
 
 def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
@@ -37,21 +41,26 @@ def resources_router(engine: RewardEngine, settings: Settings) -> APIRouter:
         with reading(BodyReader(engine.admission, tenant, body_limits(settings))) as reader:
             deadline = request.state.begun_at + settings.timeout_s
             body = await reader.read(request, JSON_TYPES, deadline, patient=False)
-            work = partial(aggregated, body)
-            return JSONResponse(await engine.beside(tenant.name, work))
+            work = partial(_answer, body, settings.max_json_members, settings.max_responses)
+            answer = await engine.beside(tenant.name, work)
+            return Response(answer, media_type="application/json")
 
     return router
 
 
-def aggregated(body: bytes | bytearray) -> dict[str, Any]:
+def _answer(body: bytearray, max_members: int, max_rollouts: int) -> bytes:
+    return orjson.dumps(aggregated(JsonReader(max_members).read(body), max_rollouts))
+
+
+def aggregated(parsed: Any, max_rollouts: int) -> dict[str, Any]:
     """
     Raises:
-        InvalidRequest: it is no list of rollouts with rewards.
+        InvalidRequest: it is no list of rollouts with rewards, or one of too many.
     """
-    parsed = parse_json(body)
     rollouts = parsed.get("verify_responses") if isinstance(parsed, dict) else None
     if not isinstance(rollouts, list):
         raise InvalidRequest("a list is needed", param="verify_responses")
+    check_number(len(rollouts), max_rollouts)
     by_task: dict[int, list[float]] = {}
     for index, rollout in enumerate(rollouts):
         task, reward = _rewarded(rollout, f"verify_responses[{index}]")
@@ -69,9 +78,11 @@ def _rewarded(rollout: Any, param: str) -> tuple[int, float]:
     known: Mapping[str, Any] = rollout if isinstance(rollout, dict) else {}
     task: Any = known.get(TASK, 0)
     reward: Any = known.get("reward")
-    if type(task) is int and type(reward) in (int, float):  # which True is not
-        return task, float(reward)
-    raise InvalidRequest(f"an integer {TASK} and a reward are needed", param=param)
+    if type(task) is not int or type(reward) not in (int, float):  # which True is
+        raise InvalidRequest(f"an integer {TASK} and a reward are needed", param=param)
+    if abs(reward) > MAX_REWARD:
+        raise InvalidRequest(f"the reward must be within ±{MAX_REWARD:g}", param=param)
+    return task, float(reward)
 
 
 def _statistics(rewards: Sequence[float]) -> dict[str, float]:

@@ -1,21 +1,22 @@
 """What the trainers' formats have in common: their rows as native items, and rewards as flat lists."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from service.api.answers import transformed
-from service.api.body import parse_json
 from service.api.endpoint import Sent
-from service.api.parsing import ParsedRequest, fault
+from service.api.faults import fault
+from service.api.items import checked_text
+from service.api.parsing import ParsedRequest
 from service.batching.planner import Outcome
 from service.engine import Scored
 from service.errors import InvalidRequest, ServiceError
-from service.inputs.templated import PICTURE, Chat
+from service.inputs.templated import PICTURE, Chat, num_chars
 
 M = TypeVar("M", bound=BaseModel)
-Row = dict[str, Any] | ServiceError  # a native item of one response, or what is wrong with it
+MOST_PADDED = 16  # times the limit: beyond this, pads and padding are not told from text any more
 
 
 def read_body(sent: Sent, model: type[M]) -> M:
@@ -23,19 +24,22 @@ def read_body(sent: Sent, model: type[M]) -> M:
     Raises:
         InvalidRequest: not JSON, or not this format.
     """
-    value = parse_json(sent.body)
+    value = sent.json.read(sent.body)
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise fault(error, value, "") from None
 
 
-def row_or_error(make: Callable[[], dict[str, Any]]) -> Row:
-    """A bad row does not hide what is wrong with the others."""
-    try:
-        return make()
-    except ServiceError as error:
-        return error
+def templated_text(text: str, limit: int, param: str | None = None) -> str:
+    """A text to be taken apart; the pads of its pictures and its padding do not count.
+
+    Raises:
+        InvalidRequest: item_too_long.
+    """
+    if limit < len(text) <= MOST_PADDED * limit and num_chars(text) <= limit:
+        return text
+    return checked_text(text, limit, param)
 
 
 def flat(parsed: ParsedRequest, scored: Scored) -> list[float]:
@@ -68,6 +72,8 @@ def native(chat: Chat, pictures: Sequence[Any]) -> dict[str, Any]:
 
 def _as_prompt(chat: Chat, pictures: Sequence[Any]) -> dict[str, Any]:
     turns = list(chat.turns)
+    if not turns:
+        raise InvalidRequest("the prompt has no turns")
     system = turns.pop(0) if turns[0][0] == "system" else None
     if len(turns) != 1:
         raise InvalidRequest("the conversation does not show where its pictures stand")
