@@ -32,7 +32,7 @@ def parse_request(
 ) -> ParsedRequest:
     """
     Args:
-        body: the JSON.
+        body: the JSON; it is used up, so that its memory is free when the items are made.
         rules: of the server and its checkpoint.
         parts: pictures that came beside the JSON, by the name that items use.
 

@@ -18,6 +18,7 @@ Bytes = bytes | bytearray | memoryview
 _QUOTE, _COMMA = ord('"'), ord(",")
 _OPEN, _CLOSE = ord("{"), ord("}")  # `[` and `]` are these without bit 5
 _BIT_5 = 0x20
+_UNMARKED = bytes(set(range(256)) - set(b'",[]{}'))
 
 
 class JsonReader:
@@ -125,10 +126,7 @@ class _Counter:
             self._escaped = False
         if self._quoted and b'"' not in piece:
             return
-        data = np.frombuffer(piece, np.uint8)
-        folded = data | _BIT_5
-        wanted = (data == _QUOTE) | (data == _COMMA) | (folded == _OPEN) | (folded == _CLOSE)
-        marks = data[wanted]
+        marks = np.frombuffer(piece.translate(None, _UNMARKED), np.uint8)
         quotes = marks == _QUOTE
         quoted = (np.cumsum(quotes, dtype=np.uint32) + self._quoted) & 1
         self._quoted = int(quoted[-1]) if len(quoted) else self._quoted

@@ -34,6 +34,12 @@ REQUESTS = {
     "empty": [{"items": [{}] * 2000}],
     "many": [{"items": [5] * 200_000}],
     "one-item": [{"prompt": "p", "response": "r", "images": [1] * 20_000}],
+    "turns": [
+        {"items": [{"messages": [{"role": "user", "content": "a"}] * 1000, "response": "r"}] * 40}
+    ],
+    "members": [{"prompt": "p", "response": "r", "image": {"a": [{"b": []}] * 40_000}}],
+    "keys": [GOOD | {f"k{i}": 1 for i in range(60_000)}],
+    "tags": [{"prompt": "a" * 262_144, "image_tag": "a", "response": "r"}],
     "long": [{"prompt": "x, " * 60_000, "response": "y" * 100_000}],
 }
 

@@ -43,11 +43,11 @@ async def test_fail_takes_the_lowest_index_over_kinds_of_error():
     assert [e["index"] for e in error["items"]] == [1, 2, 3]
 
 
-async def test_thousands_of_bad_items_are_all_listed():
+async def test_of_thousands_of_bad_items_the_first_thousand_are_listed():
     async with served() as server:
         answer = await server.client.post("/score", json={"items": [GOOD, *[EMPTY] * 4095]})
     error = error_of(answer, 422, "invalid_item")
-    assert [e["index"] for e in error["items"]] == list(range(1, 4096))
+    assert [e["index"] for e in error["items"]] == list(range(1, 1001))
 
 
 async def test_the_bad_response_of_a_group_is_named():
