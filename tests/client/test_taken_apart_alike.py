@@ -32,9 +32,15 @@ pieces = st.lists(
 ).map("".join)
 
 
+def _unpadded(text: str) -> str:
+    while text.startswith(templated.PADDING):
+        text = text.removeprefix(templated.PADDING)
+    return text
+
+
 def by_server(prompt: str, response: str) -> tuple[list[tuple[str, list[str | None]]], str] | None:
     try:
-        chat = templated.continued(templated._PADDING.sub("", prompt), response)
+        chat = templated.continued(_unpadded(prompt), response)
     except InvalidRequest:
         return None
     return [(role, list(parts)) for role, parts in chat.turns], chat.response
