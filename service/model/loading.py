@@ -1,15 +1,19 @@
 """A checkpoint's name to a loaded model: the one way in, for the server and for every command."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
-from service.model.checkpoint import Checkpoint, locate, open_checkpoint
+from service.model.checkpoint import Checkpoint, open_checkpoint
+from service.model.location import locate
 from service.model.memory import MemoryPlan
 
 if TYPE_CHECKING:  # torch takes seconds to import; opening a checkpoint does without it
     from service.model.reward_model import BaseRewardModel
+
+log = logging.getLogger(__name__)
 
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -42,5 +46,7 @@ def load(
     """
     from service.model.reward_model import BaseRewardModel
 
+    for warning in checkpoint.warnings:
+        log.warning(warning)
     with progress("loading weights", checkpoint.weight_bytes) as advance:
         return BaseRewardModel(checkpoint, progress=advance, **options)
