@@ -38,10 +38,16 @@ def read_tensors(folder: Path, prefix: str) -> TensorMap:
         StartError: as `stored_tensors`, or a tensor has no place; a head in a file that is not read is named.
     """
     stored = stored_tensors(folder)
-    found = head_prefixes(tensor.name for tensor in stored)
-    elsewhere = _head_elsewhere(folder, {tensor.file for tensor in stored}, prefix)
-    if elsewhere is not None and not found:
-        raise StartError(f"no reward head: no tensor {prefix}.* in the checkpoint; {elsewhere}")
+    others = _other_heads(folder, {tensor.file for tensor in stored})
+    if not head_prefixes(tensor.name for tensor in stored):
+        if (elsewhere := _head_elsewhere(folder, others, prefix)) is not None:
+            raise StartError(f"no reward head: no tensor {prefix}.* in the checkpoint; {elsewhere}")
+    elif alone := [
+        name for name, names in others.items() if all(head_prefixes([n]) for n in names)
+    ]:
+        raise StartError(
+            f"two heads: one beside the backbone, and {alone[0]}, which is not read; remove the one that is not meant"
+        )
     return map_tensors(stored, prefix)
 
 
@@ -64,14 +70,23 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
     return tensors
 
 
-def _head_elsewhere(folder: Path, read: set[str], prefix: str) -> str | None:
+def _other_heads(folder: Path, read: set[str]) -> dict[str, list[str]]:
+    """Safetensors files that are called like a head and are not read, with the names in them; a damaged one is none."""
+    found = {}
+    for name in filter(_HEAD_NAME.search, _other_files(folder, read)):
+        try:
+            found[name] = [tensor.name for tensor in header(folder, name)]
+        except StartError:
+            continue
+    return found
+
+
+def _head_elsewhere(folder: Path, others: dict[str, list[str]], prefix: str) -> str | None:
     """The file that seems to hold the head and is not read, with what mends it."""
-    for name in _other_files(folder, read):
-        names = [tensor.name for tensor in header(folder, name)]
+    for name, names in others.items():
         if heads := [n for n in names if head_prefixes([n])]:
             return f"{name} holds {heads[0]} and is not read: rename it to {HEAD_FILES[0]}"
-        if _HEAD_NAME.search(name):
-            return f"{name} is not read: store its tensors as {prefix}.* in {HEAD_FILES[0]}"
+        return f"{name} is not read: store its tensors as {prefix}.* in {HEAD_FILES[0]}"
     for name in filter(_HEAD_NAME.search, _pickles(folder)):
         return f"{name} is a pickle and is never loaded; convert it to {HEAD_FILES[0]}"
     return None

@@ -231,6 +231,10 @@ BROKEN = {
         moved_head("head.safetensors", lambda n: n.removeprefix("score.")),
         "head.safetensors is not read: store its tensors as score.* in value_head.safetensors",
     ),
+    "two heads": (
+        add("score.weight", torch.zeros(1, 128), "score.safetensors"),
+        "two heads: one beside the backbone, and score.safetensors, which is not read",
+    ),
     "head in a pickle": (
         moved_head("value_head.bin"),
         "value_head.bin is a pickle and is never loaded; convert it to value_head.safetensors",
@@ -477,6 +481,11 @@ SAME = {
     "the processor's new file": lambda f: (
         write(f, "processor_config.json", {"image_processor": read(f, PICTURES)}),
         (f / PICTURES).unlink(),
+    ),
+    "litter beside the weights": lambda f: (
+        (f / "optimizer.safetensors").write_bytes(b"x"),
+        (f / "scores.safetensors").write_bytes(b"x"),
+        os.mkfifo(f / "other.safetensors"),
     ),
     "a pickle beside the weights": lambda f: (f / "pytorch_model.bin").write_bytes(b"x"),
 }
