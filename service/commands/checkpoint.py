@@ -9,9 +9,11 @@ from typing import Any
 from service import demo
 from service.errors import StartError
 from service.model import manifest as manifests
-from service.model.checkpoint import Checkpoint, read_config, stored_tensors
+from service.model.checkpoint import Checkpoint, describe, open_checkpoint
+from service.model.folder import exists
 from service.model.loading import load, open_source
-from service.model.tensors import map_tensors
+from service.model.location import locate
+from service.model.survey import survey
 from service.progress import byte_progress
 
 
@@ -80,28 +82,28 @@ def _add_verify(actions: Any) -> None:
 
 def init(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
-    config = read_config(folder)
     if (folder / manifests.FILE_NAME).exists() and not arguments.force:
         raise StartError(f"{folder} has a {manifests.FILE_NAME} already; --force overwrites it")
-    values = manifests.from_recipe(arguments.recipe, config).model_dump(mode="json")
-    if arguments.head_prefix:
-        values["head"]["prefix"] = arguments.head_prefix
-    if arguments.activation:
-        values["head"]["activation"] = arguments.activation
+    stated = {"prefix": arguments.head_prefix, "activation": arguments.activation}
+    changes: dict[str, Any] = {"head": {k: v for k, v in stated.items() if v}}
     if arguments.pool:
-        values["pool"] = arguments.pool
+        changes["pool"] = arguments.pool
     if arguments.max_pixels is not None:
-        values["pixels"]["max"] = arguments.max_pixels
-    manifest = manifests.validated(values)
-    map_tensors(stored_tensors(folder), manifest.head.prefix)  # before a wrong manifest is written
+        changes["pixels"] = {"max": arguments.max_pixels}
+    manifest = describe(folder, arguments.recipe, changes)
     path = manifests.write(manifest, folder)
     _print(f"wrote {path}; add golden scores to it, they are checked at every start")
     return 0
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    checkpoint = _open(arguments)
-    _print(json.dumps(_facts(checkpoint), indent=2))
+    source = arguments.checkpoint or demo.checkpoint_folder()
+    folder = locate(str(source), arguments.revision)
+    if arguments.recipe is None and not exists(folder, manifests.FILE_NAME):
+        facts = survey(folder)
+    else:
+        facts = _facts(open_checkpoint(folder, arguments.recipe))
+    _print(json.dumps(facts, indent=2))
     return 0
 
 
@@ -118,10 +120,21 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
             "widths": tensors.head_widths,
             "activation": checkpoint.manifest.head.activation,
         },
+        "stored_types": sorted({t.dtype for t in tensors.served}),
         "ignored_tensors": list(tensors.ignored),
+        "wrappers_taken_off": list(tensors.wrappers),
+        "processor": {"file": checkpoint.processor.file, **checkpoint.processor.effective},
+        "warnings": [*checkpoint.warnings, *_precision(checkpoint)],
         "recipe": checkpoint.recipe,
         "manifest": checkpoint.manifest.model_dump(mode="json"),
     }
+
+
+def _precision(checkpoint: Checkpoint) -> list[str]:
+    halves = [t.name for t in checkpoint.tensors.served if t.dtype == "F16"]
+    return [
+        "float16 weights lose 3 bits of their mantissa in bfloat16, the default on a GPU"
+    ] * bool(halves)
 
 
 def random(arguments: argparse.Namespace) -> int:

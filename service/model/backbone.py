@@ -1,5 +1,6 @@
 """The stock transformers backbone: built empty, filled tensor by tensor, fingerprinted on the way."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel, Qwen2VLConfig, Qwen2VLModel
@@ -20,6 +20,8 @@ from transformers.utils import logging as transformers_logging
 from service.cores import usable_cores
 from service.errors import StartError
 from service.model.checkpoint import Checkpoint
+from service.model.config import without_attention
+from service.model.folder import reason
 from service.model.head import RewardHead
 from service.model.tensors import StoredTensor
 
@@ -29,8 +31,11 @@ CLASSES: dict[str, tuple[Any, Any]] = {
     "qwen2_5_vl": (Qwen2_5_VLConfig, Qwen2_5_VLModel),
     "qwen2_vl": (Qwen2VLConfig, Qwen2VLModel),
 }
+# That shape the text model's function and no tensor.
+_TEXT_VALUES = {
+    "hidden_act", "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "use_sliding_window",
+}  # fmt: skip
 READERS = 8  # of tensors at a time
-_FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 
 Progress = Callable[[int], None]  # called with bytes read
 
@@ -53,8 +58,10 @@ def build(config: Mapping[str, Any], dtype: torch.dtype, device: torch.device | 
         torch.set_default_dtype(dtype)
         with torch.device(device), no_init_weights():
             model: nn.Module = model_class(_config(config_class, config, dtype))
-    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
-        raise StartError(f"config.json: {str(error).strip().splitlines()[0]}") from None
+    except (StartError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - torch's modules raise all kinds where a size does not do
+        raise StartError(f"config.json: {reason(error)}") from None
     finally:
         torch.set_default_dtype(before)
     return model.eval().requires_grad_(requires_grad=False)
@@ -62,10 +69,35 @@ def build(config: Mapping[str, Any], dtype: torch.dtype, device: torch.device | 
 
 def _config(config_class: Any, values: Mapping[str, Any], dtype: torch.dtype) -> Any:
     ignored = ("model_type", "architectures", "transformers_version", "quantization_config")
-    config = config_class(**{k: v for k, v in values.items() if k not in ignored})
+    stated = without_attention({k: v for k, v in values.items() if k not in ignored})
+    config = config_class(**copy.deepcopy(stated))
+    _check_parts(stated, config.text_config)
     for part in (config, config.text_config, config.vision_config):
         part.dtype = dtype  # a part's own dtype would win over the default one
     return config
+
+
+def _check_parts(stated: Mapping[str, Any], text: Any) -> None:
+    """What stands at the top of config.json, beside a text_config, is not read: it must say the same."""
+    if "text_config" not in stated:
+        return
+    for key in _TEXT_VALUES & stated.keys():
+        if stated[key] is not None and stated[key] != getattr(text, key):
+            raise StartError(
+                f"config.json: {key} = {stated[key]!r} contradicts text_config, which gives {getattr(text, key)!r}"
+            )
+    theta, used = stated.get("rope_theta"), text.rope_parameters.get("rope_theta")
+    if theta is not None and theta != used:
+        raise StartError(
+            f"config.json: rope_theta = {theta!r} contradicts text_config, which gives {used!r}"
+        )
+    for name in ("rope_scaling", "rope_parameters"):
+        for key, value in (stated.get(name) or {}).items():
+            used = text.rope_parameters.get(key)
+            if key not in ("type", "rope_type") and value != used:
+                raise StartError(
+                    f"config.json: {name}.{key} = {value!r} contradicts text_config, which gives {used!r}"
+                )
 
 
 def load(
@@ -130,21 +162,12 @@ def check_shapes(checkpoint: Checkpoint) -> None:
     extra = next((tensor.name for name, tensor in stored.items() if name not in expected), None)
     if extra:
         raise StartError(f"tensor {extra} has no place in the backbone that config.json describes")
-    _check_types(checkpoint)
     hidden = expected["language_model.norm.weight"][0]
     first = checkpoint.tensors.head[0].weight
     if first.shape[1] != hidden:
         raise StartError(
             f"head tensor {first.name} takes {first.shape[1]} inputs; the backbone gives {hidden}"
         )
-
-
-def _check_types(checkpoint: Checkpoint) -> None:
-    for tensor in checkpoint.tensors.served:
-        if tensor.dtype not in _FLOATS:
-            raise StartError(
-                f"tensor {tensor.name} is stored as {tensor.dtype}; only float weights are served"
-            )
 
 
 def _placed(

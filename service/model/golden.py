@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.core import Example, Item, Picture, Raster, RewardModel, Slice
-from service.errors import GoldenMismatch, StartError
+from service.errors import GoldenMismatch, InvalidRequest, StartError
 from service.inputs.conversation import user_turn
 from service.inputs.images import ImageLimits, decode_image
-from service.model.checkpoint import Checkpoint
+from service.model.checkpoint import Checkpoint, read_golden
 from service.model.manifest import Golden
 
 _MAX_PIXELS = 178_956_970  # the operator's own pictures; Pillow's bomb limit is enough
@@ -34,7 +34,7 @@ def check_golden(model: RewardModel, checkpoint: Checkpoint, beat: Callable[[], 
     """
     golden = checkpoint.manifest.golden
     if not golden:
-        reward = _score_one(model, "warm-up", "warm-up", Raster(56, 56, bytes(3 * 56 * 56)))
+        reward = _warm_up(model)
         if not math.isfinite(reward):
             raise GoldenMismatch(f"there are none, and the warm-up gives {reward}", math.nan)
         return 0.0
@@ -53,13 +53,26 @@ def check_golden(model: RewardModel, checkpoint: Checkpoint, beat: Callable[[], 
     return worst.difference
 
 
+def _warm_up(model: RewardModel) -> float:
+    """One pass with a picture, or without where the chat template shows none."""
+    try:
+        return _score_one(model, "warm-up", "warm-up", Raster(56, 56, bytes(3 * 56 * 56)))
+    except InvalidRequest:
+        return _score_one(model, "warm-up", "warm-up", None)
+
+
 def score_golden(model: RewardModel, golden: Sequence[Golden], folder: Path) -> list[GoldenResult]:
     """One item at a time, so that nothing but the item itself can matter."""
     limits = ImageLimits(_MAX_PIXELS, model.info.apply_exif)
     results = []
     for known in golden:
-        raster = decode_image(_read(folder, known.image), limits) if known.image else None
-        results.append(GoldenResult(known, _score_one(model, known.prompt, known.response, raster)))
+        try:
+            raster = decode_image(read_golden(folder, known.image), limits) if known.image else None
+            reward = _score_one(model, known.prompt, known.response, raster)
+        except InvalidRequest as error:
+            shown = f"{known.prompt[:40]!r}, {known.response[:40]!r}"
+            raise StartError(f"the example {shown} cannot be scored: {error.message}") from None
+        results.append(GoldenResult(known, reward))
     return results
 
 
@@ -72,13 +85,6 @@ def _score_one(model: RewardModel, prompt: str, response: str, raster: Raster | 
     # A tenant that nobody else is, now or before: nothing that was kept may answer for the model.
     alone = f"golden {time.monotonic_ns()}"
     return model.score(model.stage((Slice(example, (0,), alone),)))[0][0]
-
-
-def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError:
-        raise StartError(f"golden picture {name} is missing") from None
 
 
 def _badness(result: GoldenResult) -> float:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.errors import StartError
+from service.model.folder import exists, read_json
 
 FILE_NAME = "reward_manifest.json"
 
@@ -17,7 +19,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class HeadRules(_Part):
@@ -31,9 +33,15 @@ class TemplateRules(_Part):
 
 
 class PixelRules(_Part):
-    min: Annotated[int, Field(gt=0)] = 3136
-    max: Annotated[int, Field(gt=0)] = 1_003_520
+    min: Annotated[int, Field(gt=0, lt=2**31)] = 3136
+    max: Annotated[int, Field(gt=0, lt=2**31)] = 1_003_520
     apply_exif: bool = True
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PixelRules":
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
 
 
 class ScoreRules(_Part):
@@ -63,9 +71,10 @@ class Manifest(_Part):
     pool: Pool
     template: TemplateRules = TemplateRules()
     pixels: PixelRules = PixelRules()
-    max_tokens: Annotated[int, Field(gt=0)] = 32_768
+    max_tokens: Annotated[int, Field(gt=0, le=2**22)] = 32_768
     score: ScoreRules = ScoreRules()
     scoring: Literal["pointwise"] = "pointwise"
+    constant_ok: bool = False  # the head may give every input one number
     golden: tuple[Golden, ...] = ()
     golden_tolerance: Mapping[Dtype, Annotated[float, Field(gt=0)]] = {
         "float32": 1e-4,
@@ -78,9 +87,21 @@ class Manifest(_Part):
         return stated.get(dtype, max(stated.values(), default=0.05))
 
     def function(self) -> dict[str, Any]:
-        """What decides a reward: not the golden scores, which check it, nor what the head was called on disk."""
+        """What decides a reward: not what checks it, nor what the head was called on disk."""
         outside: dict[str, Any] = {"golden": True, "golden_tolerance": True, "head": {"prefix"}}
+        outside["constant_ok"] = True
         return self.model_dump(mode="json", exclude=outside)
+
+
+_PIXELS = PixelRules()
+
+
+PARTS: dict[str, type[_Part]] = {
+    "head": HeadRules,
+    "template": TemplateRules,
+    "pixels": PixelRules,
+    "score": ScoreRules,
+}
 
 
 def _recipe(prefix: str, activation: Activation, pool: Pool) -> Manifest:
@@ -98,15 +119,17 @@ RECIPES = {
 }
 
 
-def from_recipe(name: str, config: dict[str, Any]) -> Manifest:
-    """The manifest a training stack implies; OpenRLHF states part of it in `config.json`.
+def from_recipe(name: str, config: dict[str, Any], pixels: PixelRules = _PIXELS) -> Manifest:
+    """The manifest a training stack implies, with the pixel limits that the folder states.
+
+    OpenRLHF states part of it in `config.json`.
 
     Raises:
         StartError: no such recipe.
     """
     if name not in RECIPES:
         raise StartError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
-    manifest = RECIPES[name]
+    manifest = RECIPES[name].model_copy(update={"pixels": pixels})
     return _openrlhf(manifest, config) if name == "openrlhf" else manifest
 
 
@@ -115,7 +138,10 @@ def _openrlhf(manifest: Manifest, config: dict[str, Any]) -> Manifest:
     values["head"]["prefix"] = config.get("value_head_prefix", manifest.head.prefix)
     if config.get("normalize_reward"):
         values["score"] |= {"mean": config.get("mean", 0.0), "std": config.get("std", 1.0)}
-    return validated(values)
+    try:
+        return validated(values)
+    except StartError as error:
+        raise StartError(f"config.json, read as OpenRLHF's: {error}") from None
 
 
 def read(folder: Path) -> Manifest | None:
@@ -124,13 +150,7 @@ def read(folder: Path) -> Manifest | None:
     Raises:
         StartError: it is not valid; names the first fault.
     """
-    path = folder / FILE_NAME
-    if not path.is_file():
-        return None
-    try:
-        return validated(json.loads(path.read_text("utf-8")))
-    except ValueError as error:
-        raise StartError(f"{FILE_NAME}: {error}") from None
+    return validated(read_json(folder, FILE_NAME)) if exists(folder, FILE_NAME) else None
 
 
 def validated(values: object) -> Manifest:
@@ -142,8 +162,18 @@ def validated(values: object) -> Manifest:
         return Manifest.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
+        if first["type"] == "extra_forbidden":
+            raise StartError(f"{FILE_NAME}: {_unknown(first['loc'])}") from None
         where = ".".join(map(str, first["loc"])) or "file"
         raise StartError(f"{FILE_NAME}: {where}: {first['msg']}") from None
+
+
+def _unknown(where: tuple[int | str, ...]) -> str:
+    """The key that no manifest has, by its whole name, and the one that may be meant."""
+    names = ".".join(map(str, where))
+    part: type[_Part] = PARTS.get(".".join(map(str, where[:-1])), Manifest)
+    near = get_close_matches(str(where[-1]), part.model_fields, n=1)
+    return f"unknown key {names[:200]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def write(manifest: Manifest, folder: Path) -> Path:

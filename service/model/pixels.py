@@ -1,7 +1,6 @@
 """RGB raster to uint8 patches, as Qwen2-VL's image processor orders them; normalised only on the device."""
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from service.core import Patches, Raster
-from service.errors import InvalidRequest, StartError
+from service.errors import InvalidRequest
 from service.model.manifest import PixelRules
+from service.model.processor import CLIP_MEAN, CLIP_STD, built_sizes, read_processor
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-FILE_NAME = "preprocessor_config.json"
+MAX_RATIO = 200  # of a picture's sides: transformers refuses more, so nobody trained on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +37,28 @@ class PixelShape:
 
 
 def read_shape(folder: Path, rules: PixelRules, vision: dict[str, Any]) -> PixelShape:
-    """Sizes from `config.json`, mean and std from `preprocessor_config.json` (CLIP's if it has none).
+    """Sizes from `config.json`, limits from the manifest, mean and std from the processor's files.
 
     Raises:
-        StartError: the two files disagree, or the processor does something else to pixels.
+        StartError: the files disagree, or the processor does something else to pixels.
     """
-    path = folder / FILE_NAME
-    stated = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    sizes = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}
-    built = sizes | {
-        k: vision[v]
-        for k, v in {
-            "patch_size": "patch_size",
-            "merge_size": "spatial_merge_size",
-            "temporal_patch_size": "temporal_patch_size",
-        }.items()
-        if v in vision
-    }
-    for key, value in built.items():
-        if stated.get(key, value) != value:
-            raise StartError(f"{FILE_NAME}: {key} is {stated[key]}, config.json builds {value}")
-    for key in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
-        if stated.get(key, True) is not True:
-            raise StartError(f"{FILE_NAME}: {key} = false is not served")
-    mean, std = stated.get("image_mean") or CLIP_MEAN, stated.get("image_std") or CLIP_STD
+    processor = read_processor(folder)
+    built = built_sizes(processor, vision)
     patch, merge, temporal = built["patch_size"], built["merge_size"], built["temporal_patch_size"]
-    return PixelShape(rules.min, rules.max, patch, merge, temporal, tuple(mean), tuple(std))
+    return PixelShape(rules.min, rules.max, patch, merge, temporal, processor.mean, processor.std)
 
 
 def target_size(width: int, height: int, shape: PixelShape) -> tuple[int, int]:
     """(width, height) after resizing: multiples of the merged patch, area within the limits.
 
     Source: `smart_resize` of transformers' Qwen2-VL image processor, rounding included.
+
+    Raises:
+        InvalidRequest: one side is over 200 times the other.
     """
+    if max(width, height) > MAX_RATIO * min(width, height):
+        message = f"{width}x{height} px: one side is more than {MAX_RATIO} times the other; crop or pad it"
+        raise InvalidRequest(message, code="image_dimensions")
     factor = shape.factor
     h, w = round(height / factor) * factor, round(width / factor) * factor
     if h * w > shape.max_pixels:
@@ -82,8 +69,6 @@ def target_size(width: int, height: int, shape: PixelShape) -> tuple[int, int]:
         beta = math.sqrt(shape.min_pixels / (height * width))
         h = math.ceil(height * beta / factor) * factor
         w = math.ceil(width * beta / factor) * factor
-    if h == 0 or w == 0:
-        raise InvalidRequest(f"{width}x{height} px is too thin", code="image_dimensions")
     return w, h
 
 

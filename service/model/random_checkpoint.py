@@ -16,9 +16,9 @@ from torch import Tensor
 from service.errors import StartError
 from service.model import manifest as manifests
 from service.model.backbone import expected_shapes
-from service.model.checkpoint import HEAD_FILES, INDEX
 from service.model.manifest import HeadRules, Manifest, PixelRules
 from service.model.presets import PRESETS, make_config
+from service.model.weights import HEAD_FILES, INDEX
 
 HeadLayout = Literal["score-dense", "score-seq", "rm_head", "score", "v_head", "value_head_file"]
 PrefixFamily = Literal["old", "new", "bare"]

@@ -18,12 +18,14 @@ from service.core import (
     StagedStep,
     Step,
 )
+from service.errors import StartError
 from service.model import backbone as backbones
 from service.model import device as devices
 from service.model.attention import check_attention
 from service.model.backbone import Progress
 from service.model.banks import make_banks
 from service.model.checkpoint import Checkpoint
+from service.model.config import embedding_rows
 from service.model.encoding import Encoder
 from service.model.golden import check_golden
 from service.model.kernels import speed_up
@@ -60,6 +62,11 @@ class BaseRewardModel:
             checkpoint.folder, manifest.pixels, checkpoint.config.get("vision_config", {})
         )
         self._template = ChatTemplate(checkpoint.folder, manifest.template, manifest.pool)
+        rows = embedding_rows(checkpoint.tensors)
+        if rows is not None and self._template.largest_id >= rows:
+            raise StartError(
+                f"the tokenizer's largest id is {self._template.largest_id}; the embedding has {rows} rows"
+            )
         self._encoder = Encoder(self._template, manifest.max_tokens)
         elements = sum(tensor.elements for tensor in checkpoint.tensors.served)
         plan = memory or MemoryPlan()

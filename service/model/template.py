@@ -15,7 +15,9 @@ from service.model.rendering import Messages, Renderer, Shape, answered
 from service.model.sections import Layout, SectionEncoder
 from service.model.sequence import TokenSequence
 from service.model.skeleton import Skeletons
-from service.model.tokens import control_ids, one_line, read_tokenizer, without_control
+from service.model.template_files import default_template
+from service.model.template_trial import check_ends, check_texts, shows_pictures
+from service.model.tokens import control_ids, read_tokenizer, without_control
 
 T = TypeVar("T")
 Request = tuple[Item, Sequence[Patches]]  # an item and the pictures of its turns, in order
@@ -28,15 +30,13 @@ class ChatTemplate:
     def __init__(self, folder: Path, rules: TemplateRules, pool: Pool) -> None:
         """
         Raises:
-            StartError: no tokenizer, or no chat template, in the folder.
+            StartError: no tokenizer, or no chat template, in the folder; or the template does not do.
         """
         self._tokenizer = read_tokenizer(folder)
-        try:
-            self._apply([{"role": "user", "content": "probe"}])
-        except Exception as error:  # noqa: BLE001 - Jinja raises what a template makes it raise
-            raise StartError(f"the chat template cannot be rendered: {one_line(error)}") from None
+        check_ends(default_template(self._tokenizer.chat_template))
         self._pool = pool
         self._control = ControlTokens(control_ids(self._tokenizer))
+        check_texts(self._render, self._control)
         ids = self._control.ids
         if IMAGE_PAD not in ids:
             raise StartError(f"the tokenizer has no {IMAGE_PAD} token")
@@ -47,6 +47,11 @@ class ChatTemplate:
         self._sections = SectionEncoder(plain, ids[IMAGE_PAD])
         self.image_pad_id = ids[IMAGE_PAD]
         self.pad_id = self._tokenizer.pad_token_id or 0
+        self.shows_pictures = shows_pictures(self._render, IMAGE_PAD)
+
+    @property
+    def largest_id(self) -> int:
+        return int(max(self._tokenizer.get_vocab().values()))
 
     @property
     def source(self) -> dict[str, Any]:
@@ -141,6 +146,13 @@ class ChatTemplate:
         return sections[:-1] if strip and not last.text.strip("\n") else sections
 
     def _apply(self, messages: Messages) -> str:
+        try:
+            return self._render(messages)
+        except Exception:  # noqa: BLE001 - Jinja raises what a template makes it raise
+            message = "this checkpoint's template does not take such a conversation"
+            raise InvalidRequest(message, code="not_supported") from None
+
+    def _render(self, messages: Messages) -> str:
         text = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=False
         )

@@ -10,19 +10,30 @@ from service.errors import StartError
 
 K = TypeVar("K")
 
-# Wrappers that trainers leave in front of names (DDP, DeepSpeed, TRL's value-head model).
-_WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.|pretrained_model\.)+")
+# Wrappers that trainers leave in names: FSDP, activation checkpointing, torch.compile and DeepSpeed anywhere,
+# DDP, TRL's value-head model and PEFT in front.
+_WITHIN = re.compile(
+    r"(?:^|(?<=\.))(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod|_forward_module|_fpw_module)\."
+)
+_IN_FRONT = re.compile(r"^(?:module\.|pretrained_model\.|base_model\.model\.)+")
 
 # On disk: Qwen's release and most fine-tunes (visual.*, model.layers.*), newer savers
 # (model.visual.*, model.language_model.*), and a bare base model (visual.*, language_model.*).
 _BACKBONE = (
-    (re.compile(r"^(?:model\.)?visual\.(?P<rest>.+)$"), "visual."),
-    (re.compile(r"^(?:model\.)?language_model\.(?P<rest>.+)$"), "language_model."),
-    (re.compile(r"^model\.(?P<rest>(?:layers|embed_tokens|norm)\..+)$"), "language_model."),
+    (re.compile(r"^(?:model\.)*visual\.(?P<rest>.+)$"), "visual."),
+    (re.compile(r"^(?:model\.)*language_model\.(?P<rest>.+)$"), "language_model."),
+    (re.compile(r"^(?:model\.)+(?P<rest>(?:layers|embed_tokens|norm)\..+)$"), "language_model."),
 )
 # Not part of the function that scores: the language-model head, and buffers old savers wrote.
-_IGNORED = re.compile(r"^(?:model\.)?lm_head\.|\.rotary_emb\.inv_freq$|\.rotary_pos_emb\.inv_freq$")
-_ADAPTER = re.compile(r"\.lora_[AB]\.|\.lora_embedding_|\.modules_to_save\.")
+_IGNORED = re.compile(
+    r"^(?:model\.|language_model\.)*lm_head\.|\.rotary_emb\.inv_freq$|\.rotary_pos_emb\.inv_freq$"
+)
+_ADAPTER = re.compile(r"\.lora_[AB]\.|\.lora_embedding_|\.modules_to_save\.|\.base_layer\.")
+_QUANTISED = re.compile(
+    r"\.(?:qweight|qzeros|g_idx|scales|(?:weight|input)_scale(?:_inv)?|weight_(?:packed|shape|zero_point)"
+    r"|absmax|quant_map|nested_\w+|quant_state\..+|SCB|weight_format)$"
+)
+FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 
 _NAMED_LAYERS = {"": 0, "summary": 0, "dense": 0, "out_proj": 1}
 HEAD_PREFIXES = ("score", "rm_head", "reward_head", "v_head", "value_head", "head", "classifier")
@@ -57,6 +68,7 @@ class TensorMap:
     backbone: Mapping[str, StoredTensor]  # by canonical name: visual.…, language_model.…
     head: Sequence[HeadLayer]  # first layer first
     ignored: tuple[str, ...]
+    wrappers: tuple[str, ...] = ()  # that were taken off names
 
     @property
     def served(self) -> list[StoredTensor]:
@@ -80,10 +92,11 @@ def map_tensors(stored: Iterable[StoredTensor], head_prefix: str) -> TensorMap:
     head: dict[tuple[str, str], StoredTensor] = {}
     ignored: list[str] = []
     stray: list[str] = []
+    wrappers: set[str] = set()
     for tensor in stored:
-        name = _WRAPPERS.sub("", tensor.name)
-        if _ADAPTER.search(name):
-            raise StartError(f"{tensor.name} is a LoRA adapter; merge it into the weights first")
+        name, taken = unwrapped(tensor.name)
+        wrappers |= taken
+        _check_kind(tensor, name)
         canonical = canonical_name(name)
         part = _head_part(name, head_prefix)
         if part is not None:
@@ -97,7 +110,24 @@ def map_tensors(stored: Iterable[StoredTensor], head_prefix: str) -> TensorMap:
     layers = _layers(head, head_prefix, stray)
     if stray:
         raise StartError(f"tensor {stray[0]} is neither backbone nor head ({head_prefix}.…)")
-    return TensorMap(backbone, layers, tuple(ignored))
+    mapped = TensorMap(backbone, layers, tuple(ignored), tuple(sorted(wrappers)))
+    _check_types(mapped)
+    return mapped
+
+
+def unwrapped(name: str) -> tuple[str, set[str]]:
+    """A stored name without the wrappers of trainers, and the wrappers."""
+    taken = set(_WITHIN.findall(name))
+    name = _WITHIN.sub("", name)
+    if match := _IN_FRONT.match(name):
+        taken.add(match[0])
+        name = name[match.end() :]
+    return name, taken
+
+
+def is_ignored(name: str) -> bool:
+    """Not part of the function that scores."""
+    return _IGNORED.search(unwrapped(name)[0]) is not None
 
 
 def canonical_name(name: str) -> str | None:
@@ -110,10 +140,38 @@ def canonical_name(name: str) -> str | None:
     return None
 
 
+def head_prefixes(names: Iterable[str]) -> list[str]:
+    """Under which known prefixes tensors of a head stand."""
+    bare = [_bare(unwrapped(name)[0]) for name in names]
+    return [p for p in HEAD_PREFIXES if any(name.startswith(p + ".") for name in bare)]
+
+
+def _check_kind(tensor: StoredTensor, name: str) -> None:
+    if _ADAPTER.search(name):
+        raise StartError(f"{tensor.name} is a LoRA adapter; merge it into the weights first")
+    if _QUANTISED.search(name):
+        raise StartError(
+            f"tensor {tensor.name} is of quantised weights; only float weights are served"
+        )
+
+
+def _check_types(tensors: TensorMap) -> None:
+    for tensor in tensors.served:
+        if tensor.dtype not in FLOATS:
+            raise StartError(
+                f"tensor {tensor.name} is stored as {tensor.dtype}; only float weights are served"
+            )
+
+
+def _bare(name: str) -> str:
+    """A head's tensor without the model that it hangs on: vLLM's language_model.score is score."""
+    return re.sub(r"^(?:model\.|language_model\.)+", "", name)
+
+
 def _head_part(name: str, prefix: str) -> tuple[str, str] | None:
     """("dense", "weight") for score.dense.weight; ("", "weight") for score.weight."""
-    bare = name.removeprefix("model.")
-    if not bare.startswith(prefix + "."):
+    bare = next((n for n in (name, _bare(name)) if n.startswith(prefix + ".")), None)
+    if bare is None:
         return None
     layer, _, kind = bare[len(prefix) + 1 :].rpartition(".")
     return (layer, kind) if kind in ("weight", "bias") else None
@@ -176,9 +234,7 @@ def _check_chain(layers: Sequence[HeadLayer]) -> None:
 
 
 def _no_head(prefix: str, stray: Sequence[str]) -> str:
-    found = [
-        n for n in stray if any(n.removeprefix("model.").startswith(p + ".") for p in HEAD_PREFIXES)
-    ]
+    found = [n for n in stray if head_prefixes([n])]
     if found:
         return f"no head under {prefix!r}, but {found[0]} is there: name its prefix (head.prefix)"
     return f"no reward head: no tensor {prefix}.* in the checkpoint"

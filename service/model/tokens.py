@@ -10,24 +10,67 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from service.errors import StartError
+from service.model.folder import LARGE_BYTES, exists, one_line, read_json
+from service.model.template_files import PROCESSORS, read_template
+from service.model.vocabulary import FILE, read_vocabulary
+
+_MODEL_VALUES = (
+    "dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges",
+)  # fmt: skip
 
 
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer with the processor's chat template.
 
     Raises:
-        StartError: no tokenizer, or no chat template, in the folder.
+        StartError: no tokenizer, or no chat template, in the folder; or a token has another id than its files say.
     """
-    try:
+    vocabulary = read_vocabulary(folder)
+    file, template, _ = read_template(folder)
+    with one_line(f"no usable tokenizer in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StartError(f"no usable tokenizer in {folder}: {one_line(error)}") from None
-    tokenizer.chat_template = _processor_template(folder) or tokenizer.chat_template
-    if not tokenizer.chat_template:
-        raise StartError(f"{folder} has no chat template (chat_template.jinja)")
+        if not tokenizer.is_fast:
+            raise StartError(f"the tokenizer of {folder} is of a class without a fast form")
+        used = tokenizer.get_vocab()
+    _check_pipeline(folder, json.loads(tokenizer.backend_tokenizer.to_str()))
+    for token, number in vocabulary.ids.items():
+        if used.get(token) != number:
+            raise StartError(
+                f"the tokenizer's files give {token} the id {number}; "
+                f"transformers makes {used.get(token, 'no token')} of them"
+            )
+    if file in PROCESSORS:
+        tokenizer.chat_template = template
     return tokenizer
+
+
+def _check_pipeline(folder: Path, used: dict[str, Any]) -> None:
+    """Transformers makes Qwen's pre-tokenizer itself: a file that states another one would be served with Qwen's.
+
+    Raises:
+        StartError: tokenizer.json states another.
+    """
+    if not exists(folder, FILE):
+        return
+    stated = read_json(folder, FILE, LARGE_BYTES)
+    model, known = stated["model"], used["model"]
+    pairs = [(f"model.{k}", model.get(k), known.get(k)) for k in _MODEL_VALUES]
+    pairs += [(k, stated.get(k), used.get(k)) for k in ("normalizer", "pre_tokenizer")]
+    for key, value, own in pairs:
+        if _plain(value) != _plain(own):
+            raise StartError(
+                f"{FILE}: {key} is not served: transformers gives this model's tokenizer another "
+                f"({json.dumps(own)[:80]})"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Without what moves offsets only; nothing, false and empty are one."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if k != "trim_offsets"}
+    return [_plain(v) for v in value] if isinstance(value, list) else value or None
 
 
 def control_ids(tokenizer: Any) -> dict[str, int]:
@@ -45,18 +88,3 @@ def without_control(tokenizer: Any, control: Collection[str]) -> Tokenizer:
     spec["added_tokens"] = [t for t in spec["added_tokens"] if t["content"] not in control]
     spec["post_processor"] = spec["truncation"] = spec["padding"] = None
     return Tokenizer.from_str(json.dumps(spec))
-
-
-def one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _processor_template(folder: Path) -> str | None:
-    """The processor's template, which knows pictures, where it stands apart from the tokenizer's."""
-    path = folder / "chat_template.json"
-    if not path.is_file() or (folder / "chat_template.jinja").is_file():
-        return None
-    try:
-        return str(json.loads(path.read_text("utf-8"))["chat_template"])
-    except (ValueError, KeyError, TypeError):
-        raise StartError("chat_template.json holds no chat template") from None

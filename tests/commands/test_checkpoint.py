@@ -81,6 +81,39 @@ def test_init_writes_what_the_recipe_implies(bare, capsys):
     assert open_checkpoint(bare).manifest.pool == "last"
 
 
+def test_init_takes_the_pixel_limits_of_the_folder(bare):
+    stated = {"min_pixels": 784, "size": {"longest_edge": 589_824}}
+    (bare / "preprocessor_config.json").write_text(json.dumps(stated))
+    arguments = ["--recipe", "basereward", "--head-prefix", "rm_head", "--activation", "tanh"]
+    assert main(["checkpoint", "init", str(bare), *arguments]) == 0
+    manifest = open_checkpoint(bare).manifest
+    assert (manifest.pixels.min, manifest.pixels.max) == (784, 589_824)
+
+
+def test_inspect_without_a_manifest_shows_what_was_found(bare, tmp_path, capsys):
+    assert main(["checkpoint", "random", str(tmp_path / "v"), "--head", "v_head"]) == 0
+    (tmp_path / "v" / "reward_manifest.json").unlink()
+    for folder, heads, fits in (
+        (bare, ["rm_head"], []),
+        (tmp_path / "v", ["v_head"], ["llamafactory"]),
+    ):
+        capsys.readouterr()
+        assert main(["checkpoint", "inspect", str(folder)]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert (facts["heads_found"], facts["recipes_that_fit"]) == (heads, fits)
+        assert facts["manifest"] is None
+        assert "no head under 'score', but" in facts["recipes_refused"]["trl"]
+
+
+def test_inspect_lists_what_contradicts(random_folder, capsys):
+    (random_folder / "preprocessor_config.json").write_text('{"max_pixels": 12845056}')
+    capsys.readouterr()
+    assert main(["checkpoint", "inspect", str(random_folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [
+        "reward_manifest.json: pixels.max = 50176 is used; preprocessor_config.json says 12845056"
+    ]
+
+
 def test_verify_reproduces_the_demos_golden_scores(capsys):
     assert main(["checkpoint", "verify"]) == 0
     printed = capsys.readouterr().out
