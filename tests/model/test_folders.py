@@ -553,8 +553,10 @@ def test_a_mistyped_folder_is_never_looked_for_on_the_hub(tmp_path, monkeypatch)
         locate("runs9/step-40")
 
 
-def test_a_folder_above_a_checkpoint_names_what_is_below(folder):
-    for above, below in ((folder.parent, "checkpoint"), (folder.parent.parent, "/checkpoint")):
+def test_a_folder_above_a_checkpoint_names_what_is_below(folder, tmp_path):
+    run = tmp_path / "run" / "v0"
+    shutil.copytree(folder, run / "checkpoint-500")
+    for above, below in ((run, "checkpoint-500"), (run.parent, "v0/checkpoint-500")):
         with pytest.raises(StartError, match=f"there is .*{below}.* below: give that folder"):
             open_checkpoint(above)
 
