@@ -137,7 +137,12 @@ class Door:
         if method not in METHODS:
             refusal = 405, b"GET and HEAD are answered here\n", "text/plain; charset=utf-8"
             return _written(refusal, "Allow: GET, HEAD\r\n")
-        return _written(self._answer(target.partition("?")[0]), has_body=method != "HEAD")
+        try:
+            answer = self._answer(target.partition("?")[0])
+        except Exception:
+            log.exception("unhandled on the ops port")
+            answer = 500, b"an internal error\n", "text/plain; charset=utf-8"
+        return _written(answer, has_body=method != "HEAD")
 
 
 async def _head(connection: socket.socket) -> bytes:

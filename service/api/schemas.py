@@ -210,6 +210,10 @@ RESERVED = frozenset({"group_size", "priority", "cache_salt"})
 ITEM_KEYS = frozenset(ScoreItem.model_fields)
 OPTION_KEYS = frozenset(Options.model_fields)
 
+_RED_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQMAAABIw03XAAAAA1BMVEX/AAAZ"
+    "4gk3AAAADElEQVR42mNgGDwAAACMAAG8DKgnAAAAAElFTkSuQmCC"
+)
 EXAMPLES: dict[str, Any] = {
     "one": {
         "summary": "One response (short form)",
@@ -226,7 +230,7 @@ EXAMPLES: dict[str, Any] = {
                     "id": "q17",
                 }
             ],
-            "image_table": {"shapes": "data:image/png;base64,iVBORw0KGgo="},
+            "image_table": {"shapes": f"data:image/png;base64,{_RED_PNG}"},
             "on_error": "null",
         },
     },

@@ -1,6 +1,10 @@
 """HTTP connections in time: requests begin a few in each round of the event loop, and slow peers are not waited for."""
 
 import asyncio
+import fcntl
+import sys
+import termios
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +150,7 @@ class Protocol(Http1):
 
     def _watch_answer(self, seen_at: float | None = None, seen_bytes: int | None = None) -> None:
         """Looked at four times within the time allowed: less than before means that it is being taken."""
-        now, left_bytes = self.loop.time(), self.transport.get_write_buffer_size()
+        now, left_bytes = self.loop.time(), self._untaken_bytes()
         if seen_at is None or left_bytes != seen_bytes:
             seen_at = now
         elif now - seen_at >= self._patience.answer_s:
@@ -156,6 +160,15 @@ class Protocol(Http1):
         self._answer_timer = self.loop.call_later(
             self._patience.answer_s / 4, self._watch_answer, seen_at, left_bytes
         )
+
+    def _untaken_bytes(self) -> int:
+        """What waits here, and what the kernel holds that the peer has not acknowledged."""
+        left_bytes = self.transport.get_write_buffer_size()
+        connection = self.transport.get_extra_info("socket")
+        with suppress(OSError):
+            held = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+            left_bytes += int.from_bytes(held, sys.byteorder)
+        return left_bytes
 
     def _answer_is_taken(self) -> None:
         if self._answer_timer is not None:

@@ -9,6 +9,7 @@ import math
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -74,6 +75,7 @@ def serve(chosen: Settings, model: RewardModel | None = None) -> int:
         StartError: before anything listens.
     """
     log.configure(chosen.log_level)
+    _check_temporary_folder()
     source = chosen.checkpoint or str(demo.checkpoint_folder())
     if (
         model is None and Path(source).exists()
@@ -224,6 +226,15 @@ def _tls(chosen: Settings) -> Tls | None:
     if chosen.tls_cert_file is None or chosen.tls_key_file is None:
         return None
     return Tls(chosen.tls_cert_file, chosen.tls_key_file, chosen.body_timeout_s)
+
+
+def _check_temporary_folder() -> None:
+    """Torch looks for one while it is imported."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        message = "no folder for temporary files can be written; name one in TMPDIR"
+        raise StartError(message) from None
 
 
 def _is_loopback(listener: socket.socket) -> bool:

@@ -1,4 +1,4 @@
-"""Compressed bodies: unpacked within the limits, counted unpacked, and refused by name where they are not."""
+"""Compressed bodies: unpacked within the limits, counted unpacked, refused by name where they are something else."""
 
 import asyncio
 import gzip

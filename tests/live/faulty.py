@@ -22,7 +22,8 @@ FAULTS = {
 class Faulty(StandIn):
     """A `RewardModel` whose rewards are those of `tests.models.reward`, until it is told otherwise.
 
-    Words: hold, release; raise, out_of_memory, lost, nan, sound (again); drift; steps_s SECONDS.
+    Words: hold, release; raise, out_of_memory, lost, nan, sound (again); drift; steps_s SECONDS; occupy (a thread,
+    that is no daemon, for ever).
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,8 @@ class Faulty(StandIn):
                 getattr(self, word)()
             elif word == "drift":
                 self.unready = GoldenMismatch("golden[0] gives 3, the manifest says 1", 2.0)
+            elif word == "occupy":
+                threading.Thread(target=self._step.wait).start()
             elif word == "steps_s":
                 self._step_s = float(rest[0])
             else:

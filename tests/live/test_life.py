@@ -264,3 +264,32 @@ def test_tls_that_cannot_be_stops_the_start(flags, said):
     with serving(*flags) as server:
         assert server.wait() == 1
         assert said.lower() in "".join(server.lines).lower()
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_process():
+    with faulty("--drain-s", "5") as server:
+        server.ready().tell("occupy")
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 5 + ANSWER_S + SLACK_S
+        assert server.logged("stopped")
+
+
+def test_answers_of_a_drain_are_their_connections_last():
+    with faulty("--drain-s", "20") as server:
+        url = server.ready().url
+        with httpx.Client(base_url=url, timeout=60) as busy, httpx.Client(base_url=url) as idle:
+            assert "connection" not in idle.post("/score", json=ITEM).headers
+            busy.post("/score", json=ITEM)
+            server.tell("hold")
+            accepted = server.pool.submit(busy.post, "/score", json=ITEM)
+            running(server)
+            server.term()
+            server.logged("draining")
+            answer = idle.post("/score", json=ITEM)  # on the connection that it has
+            assert told_to_come_again(answer)
+            assert answer.headers["connection"] == "close"
+            server.tell("release")
+            answer = accepted.result()
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert server.wait() == 0
