@@ -1,5 +1,6 @@
 """Threads for work beside the event loop, where tenants take turns, and a tenant's requests among themselves."""
 
+import queue
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
@@ -82,7 +83,8 @@ class FairPool:
         self._most = threads
         self._max_bytes = max_bytes
         self._name = name
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each task that came
         self._tenants: OrderedDict[str, _Requests] = OrderedDict()
         self._running: Counter[str] = Counter()
         self._bytes = 0
@@ -99,22 +101,23 @@ class FairPool:
             num_bytes: memory that it takes while it runs.
         """
         future: Future[T] = Future()
-        with self._changed:
+        with self._lock:
             if self._closed:
                 future.cancel()
                 return future
             self._start()
             requests = self._tenants.setdefault(flow.tenant, _Requests())
             requests.add(flow.request, _Task(future, work, num_bytes))
-            self._changed.notify()
+        self._wake.put(None)  # not a condition: its waiter would wake to a lock that is still held
         return future
 
     def close(self) -> None:
         """Start nothing more; what waits is cancelled."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             waiting, self._tenants = self._tenants, OrderedDict()
-            self._changed.notify_all()
+        for _ in self._threads:
+            self._wake.put(None)
         for requests in waiting.values():
             while task := requests.take(lambda _: True):
                 task.future.cancel()
@@ -127,22 +130,25 @@ class FairPool:
             thread.start()
 
     def _work(self) -> None:
-        while (taken := self._wait()) is not None:
-            tenant, task = taken
-            task.run()
-            self._ended(tenant, task)
-            del taken, task  # an idle thread keeps nobody's work
+        while not self._closed:
+            self._wake.get()
+            # Whatever a task that ends makes room for, its own thread takes next.
+            while (taken := self._next()) is not None:
+                tenant, task = taken
+                try:
+                    task.run()
+                finally:
+                    self._ended(tenant, task)
+                del taken, task  # an idle thread keeps nobody's work
 
-    def _wait(self) -> tuple[str, _Task] | None:
-        with self._changed:
-            while not self._closed:
-                if (taken := self._take()) is not None:
-                    tenant, task = taken
-                    self._running[tenant] += 1
-                    self._bytes += task.num_bytes
-                    return taken
-                self._changed.wait()
-        return None
+    def _next(self) -> tuple[str, _Task] | None:
+        with self._lock:
+            taken = self._take()
+            if taken is not None:
+                tenant, task = taken
+                self._running[tenant] += 1
+                self._bytes += task.num_bytes
+            return taken
 
     def _take(self) -> tuple[str, _Task] | None:
         self._large_waits = False
@@ -167,9 +173,10 @@ class FairPool:
         return fits
 
     def _ended(self, tenant: str, task: _Task) -> None:
-        with self._changed:
+        with self._lock:
             self._running[tenant] -= 1
             if not self._running[tenant]:
                 del self._running[tenant]
             self._bytes -= task.num_bytes
-            self._changed.notify_all()
+        if task.num_bytes:  # its memory may do for several
+            self._wake.put(None)

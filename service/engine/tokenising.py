@@ -105,35 +105,37 @@ class Tokeniser:
         return future
 
     def _work(self, tenant: str) -> None:
-        """One batch; then other tenants have their turn."""
+        """One batch; where there is more, other tenants have their turn first."""
         pieces = self._take(tenant)
-        if not pieces:
-            return
-        encoded = _encode_pieces(pieces)
-        with self._lock:
-            self._tenants[tenant].chars -= sum(piece.chars for piece in pieces)
-        loop = pieces[0].future.get_loop()
-        try:
-            loop.call_soon_threadsafe(self._answer, pieces, encoded)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            log.debug("encoded for nobody")
-        del pieces, encoded
-        self._pool.submit(Flow(tenant, "texts"), partial(self._work, tenant))
+        if pieces:
+            encoded = _encode_pieces(pieces)
+            loop = pieces[0].future.get_loop()
+            try:
+                loop.call_soon_threadsafe(self._answer, pieces, encoded)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                log.debug("encoded for nobody")
+        if self._goes_on(tenant, sum(piece.chars for piece in pieces)):
+            self._pool.submit(Flow(tenant, "texts"), partial(self._work, tenant))
 
     def _answer(self, pieces: list[Piece], encoded: list[Encodings]) -> None:
         for piece, encodings in zip(pieces, encoded, strict=True):
             self._turns.give(partial(_give, piece.future, encodings))
 
     def _take(self, tenant: str) -> list[Piece]:
-        """A batch of what waits; nothing: the thread is not needed any more."""
+        with self._lock:
+            return self._tenants[tenant].batch()
+
+    def _goes_on(self, tenant: str, encoded_chars: int) -> bool:
+        """Whether the thread is still needed once it has encoded so much."""
         with self._lock:
             waiting = self._tenants[tenant]
-            pieces = waiting.batch()
-            if not pieces:
-                waiting.threads -= 1
-                if not waiting.threads:
-                    del self._tenants[tenant]
-        return pieces
+            waiting.chars -= encoded_chars
+            if waiting.requests:
+                return True
+            waiting.threads -= 1
+            if not waiting.threads:
+                del self._tenants[tenant]
+            return False
 
 
 def chars_of(item: Item) -> int:
