@@ -25,6 +25,7 @@ class Http1(HttpToolsProtocol):
         )
         self._field_bytes = 0  # of the head or the trailers, as far as they have been read
         self._in_body = False
+        self._has_ended_one = False  # in the piece that is being read
         self._refusal: ServiceError | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -34,25 +35,31 @@ class Http1(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> bytes:
         """Have the parser read; what it has yet to read."""
-        self._line_bytes += len(data)
+        piece, rest = data, b""
+        if not self._in_body:  # a head's bytes are counted by pieces, until it is whole
+            piece, rest = data[: self._max_header_bytes], data[self._max_header_bytes :]
+        self._line_bytes += len(piece)
+        self._has_ended_one = False
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
             # The parser stops behind the head, and takes the rest for another protocol's.
             head = self._head_without_offer()
             self._renew_parser()
-            return head + data[offer.args[0] :]
+            return head + piece[offer.args[0] :] + rest
         except httptools.HttpParserError:
             self._refuse(self._refusal or _malformed("the request is not valid HTTP/1.1"))
         else:
             if self._line_bytes > self._max_header_bytes:
                 self._refuse(self._too_large())
-        return b""
+        return rest
 
     # What the parser found
 
     def on_message_begin(self) -> None:
-        self._line_bytes = self._field_bytes = 0
+        if self._has_ended_one:  # else all of the piece is of this one
+            self._line_bytes = 0
+        self._field_bytes = 0
         self._in_body = False
         super().on_message_begin()
 
@@ -86,6 +93,7 @@ class Http1(HttpToolsProtocol):
             return
         self._line_bytes = 0
         self._in_body = False
+        self._has_ended_one = True
         super().on_message_complete()
 
     def _check_head(self) -> None:
