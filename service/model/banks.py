@@ -1,6 +1,7 @@
 """What a model keeps between steps, each tenant's apart: picture features, keys and values of contexts, rewards."""
 
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -61,12 +62,25 @@ class Feature:
     rows: Tensor | None = None  # [tokens, hidden]
 
 
+class UnkeptPromise(LookupError):
+    """A context that another step was to compute was not."""
+
+
+class Promise:
+    """Held by a staged step for the contexts it will compute: gone with a step that nobody wanted any more."""
+
+
 @dataclass(slots=True)
 class Prefix:
     """A context's keys and values; promised by the step that computes them, then filled."""
 
     tokens: int
+    promise: "weakref.ref[Promise]"
     layers: list[LayerRows] | None = None
+
+    @property
+    def is_to_be_had(self) -> bool:
+        return self.layers is not None or self.promise() is not None
 
 
 @dataclass(frozen=True, slots=True)

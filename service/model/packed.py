@@ -1,7 +1,8 @@
 """The packed step: one row for many groups, each distinct token once; stock modules, our own order of work."""
 
 import math
-from collections.abc import Sequence
+import weakref
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers.models.qwen2_vl import modeling_qwen2_vl
 
 from service.core import Patches
 from service.model.attention import Attend, Packing, Path, PrefixRows, Segments, install, plan_sdpa
-from service.model.banks import Banks, Feature, Key, Prefix
+from service.model.banks import Banks, Feature, Key, Prefix, Promise, UnkeptPromise
 from service.model.head import RewardHead
 from service.model.member import Member
 from service.model.merged import find_merged
@@ -39,8 +40,9 @@ class PackedStep:
     pooled: Tensor  # [U] rows
     unencoded: tuple[Feature, ...]  # in the plan's order
     patches: int  # of theirs
-    known: tuple[Prefix, ...]
+    known: dict[Key, Prefix]
     keep: tuple[tuple[Key, Prefix, Path], ...]
+    promise: Promise  # of these
 
 
 class PackedPass:
@@ -81,6 +83,7 @@ class PackedPass:
         features = {key: self._feature(key, p) for key, p in row.pictures.items()}
         # Read once: the running step may be making some of these features right now.
         todo = [(f, p) for f in features.values() if (p := f.patches) is not None]
+        promise = Promise()
         return PackedStep(
             ready=ready,
             ids=self._on(row.ids[None]),
@@ -94,8 +97,9 @@ class PackedPass:
             pooled=self._on(np.array([path[-1][1] - 1 for path in row.pooled.paths])),
             unencoded=tuple(f for f, _ in todo),
             patches=sum(p.grid_h * p.grid_w for _, p in todo),
-            known=tuple(known.values()),
-            keep=self._keep(members, row, known),
+            known=known,
+            keep=self._keep(members, row, known, promise),
+            promise=promise,
         )
 
     @torch.inference_mode()
@@ -114,6 +118,9 @@ class PackedPass:
         """Keep nothing of a step that went wrong: nobody may wait for it, nor be given its numbers."""
         for key, _, _ in step.keep:
             self._banks.prefixes.discard(key)
+        for key, prefix in step.known.items():
+            if prefix.layers is None:  # the step that promised it has failed, or was not run
+                self._banks.prefixes.discard(key)
         for key in step.features:
             self._banks.features.discard(key)
 
@@ -125,7 +132,7 @@ class PackedPass:
             rows = self._features(step)
             hidden[0, step.image_at] = rows[step.image_from].to(hidden.dtype)
         rope = text.rotary_emb(hidden, step.positions)
-        prefixes = PrefixRows(_filled(step.known), tuple(path for _, _, path in step.keep))
+        prefixes = PrefixRows(_filled(step.known.values()), tuple(path for _, _, path in step.keep))
         packing = Packing(step.attend, prefixes)
         for layer in text.layers[:-1]:
             hidden = layer(hidden, position_embeddings=rope, packing=packing)
@@ -161,10 +168,10 @@ class PackedPass:
     def _known(self, members: Sequence[Member]) -> dict[Key, Prefix]:
         keys = dict.fromkeys(m.context for m in members if m.example.prefix_key)
         found = {key: self._banks.prefixes.get(key) for key in keys}
-        return {key: prefix for key, prefix in found.items() if prefix is not None}
+        return {key: prefix for key, prefix in found.items() if prefix and prefix.is_to_be_had}
 
     def _keep(
-        self, members: Sequence[Member], row: Row, known: dict[Key, Prefix]
+        self, members: Sequence[Member], row: Row, known: dict[Key, Prefix], promise: Promise
     ) -> tuple[tuple[Key, Prefix, Path], ...]:
         """Contexts that this step computes and the bank has room for."""
         bank, kept = self._banks.prefixes, []
@@ -173,7 +180,7 @@ class PackedPass:
         for key, paths in context_spans(members, row).items():
             tokens = sum(stop - start for start, stop in paths)
             if key not in known and tokens * self._row_bytes <= bank.max_bytes:
-                prefix = Prefix(tokens)
+                prefix = Prefix(tokens, weakref.ref(promise))
                 bank.put(key, prefix, tokens * self._row_bytes)
                 kept.append((key, prefix, paths))
         return tuple(kept)
@@ -200,10 +207,9 @@ def activation_bytes(backbone: Any) -> int:
     return int(max(width, tower) * backbone.dtype.itemsize)
 
 
-def _filled(known: Sequence[Prefix]) -> list[Any]:
+def _filled(known: Collection[Prefix]) -> list[Any]:
     if any(prefix.layers is None for prefix in known):
-        # The step that promised it has failed; this one is run again without it.
-        raise LookupError("a context was not computed")
+        raise UnkeptPromise("a context was not computed")
     return [prefix.layers for prefix in known]
 
 

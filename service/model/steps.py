@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from service.core import StagedStep, Step, Work
-from service.model.banks import Bank, Key
+from service.model.banks import Bank, Key, UnkeptPromise
 from service.model.manifest import ScoreRules
 from service.model.member import Member
 from service.model.packed import PackedPass, PackedStep
@@ -16,6 +16,7 @@ from service.model.packed import PackedPass, PackedStep
 class Laid:
     """What is computed, and where each response's reward comes from; lists run over the step's responses."""
 
+    step: Step
     packed: PackedStep | None  # None: every reward is remembered
     outputs: list[int]  # which output of the packed step
     remembered: list[float | None]
@@ -39,19 +40,22 @@ class Steps:
         fresh = [i for i, reward in enumerate(remembered) if reward is None]
         outputs, computed = [-1] * len(members), [0] * len(members)
         if not fresh:
-            laid = Laid(None, outputs, remembered, keys, counts)
+            laid = Laid(step, None, outputs, remembered, keys, counts)
             return StagedStep(Work(0, 0, 0), _shared(members, computed, counts), laid)
         packed, row = self._pass.stage([members[i] for i in fresh])
         for i, output, tokens in zip(fresh, row.answers, row.computed, strict=True):
             outputs[i], computed[i] = output, tokens
         work = Work(len(row.ids), row.segments.pairs(), packed.patches)
-        laid = Laid(packed, outputs, remembered, keys, counts)
+        laid = Laid(step, packed, outputs, remembered, keys, counts)
         return StagedStep(work, _shared(members, computed, counts), laid)
 
     def score(self, staged: StagedStep) -> list[list[float]]:
         laid = staged.data
         assert isinstance(laid, Laid)
-        raw = self._pass.score(laid.packed) if laid.packed else []
+        try:
+            raw = self._pass.score(laid.packed) if laid.packed else []
+        except UnkeptPromise:  # forgotten by now: laid out once more, the context is computed here
+            return self.score(self.stage(laid.step))
         rewards = [
             self._rules.reward(raw[output]) if known is None else known
             for output, known in zip(laid.outputs, laid.remembered, strict=True)
