@@ -8,7 +8,8 @@ import pytest
 from service.api.auth import Keyring
 from service.app import create_app
 from service.errors import StartError
-from service.settings import Settings, load
+from service.settings import Settings
+from service.sources import load
 from tests.api.serving import RawCall, served
 from tests.models import StandIn
 

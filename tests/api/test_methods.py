@@ -75,13 +75,13 @@ async def test_named_origins_are_let_in_and_may_read_errors():
 
 NO_MEMORY = """
 import resource
-from service.api.body import parse_json
+from service.api.strict_json import JsonReader
 from service.errors import Busy
 body = b'["' + b"a" * 200_000_000 + b'"]'
 in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (in_use + 350_000_000,) * 2)  # less than the parser wants
 try:
-    parse_json(body)
+    JsonReader(1000).read(body)
 except Busy as error:
     print(error.code)
 """
