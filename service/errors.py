@@ -8,6 +8,7 @@ ServiceError
 └── Failure             500: ours
 StartError              the server cannot start; one readable line, never an HTTP answer
 GoldenMismatch          the loaded model is not the one its checkpoint describes; keeps it unready
+└── NotProven           nor any reward model: one number for everything, or another than stock transformers'
 OutOfMemory             a step was too large for the device; a smaller one may do
 DeviceLost              no step can succeed any more in this process
 
@@ -131,6 +132,10 @@ class GoldenMismatch(Exception):
     def __init__(self, message: str, difference: float = math.nan) -> None:
         super().__init__(message)
         self.difference = difference  # the largest
+
+
+class NotProven(GoldenMismatch):
+    """The loaded model does not do what every reward model does. The message is the reason it is not ready."""
 
 
 class OutOfMemory(Exception):

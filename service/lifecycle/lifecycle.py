@@ -13,7 +13,7 @@ from service.api.ops_port import OpsPort
 from service.core import RewardModel
 from service.engine import RewardEngine
 from service.engine.lag import measure_lag
-from service.errors import DeviceLost, GoldenMismatch, StartError
+from service.errors import DeviceLost, GoldenMismatch, NotProven, StartError
 from service.lifecycle.loading import in_own_thread, load_model
 from service.lifecycle.watch import GoldenWatch
 from service.metrics import Metrics
@@ -97,7 +97,8 @@ class Lifecycle:
         try:
             model = await self._checked_model(begin)
         except GoldenMismatch as error:
-            reason = f"golden scores are not reproduced: {error}"
+            known = isinstance(error, NotProven)
+            reason = str(error) if known else f"golden scores are not reproduced: {error}"
             log.error(reason)  # noqa: TRY400 - the line says it all
             self._engine.health.refuse(reason)
         except StartError as error:

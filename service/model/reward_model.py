@@ -32,6 +32,7 @@ from service.model.kernels import speed_up
 from service.model.memory import MemoryPlan, largest_step
 from service.model.packed import PackedPass, activation_bytes
 from service.model.pixels import patchify, read_shape
+from service.model.proof import make_probes, prove, stock_rewards
 from service.model.steps import Steps
 from service.model.template import ChatTemplate
 
@@ -73,6 +74,12 @@ class BaseRewardModel:
         devices.check_memory(elements * self._dtype.itemsize, self._device, plan.fraction)
         weights = backbones.load(checkpoint, self._dtype, self._device, progress)
         self._backbone, self._head = weights.backbone, weights.head
+        self.info = self._describe(name, weights.tensor_digests)
+        self._probes = make_probes(
+            self, self._encoder.encode, shows_pictures=self._template.shows_pictures
+        )
+        stock = stock_rewards(self._backbone, self._head, self._shape, manifest.score, self._probes)
+        self._unproven: list[list[float]] | None = stock  # until it is
         check_attention(weights.backbone.config.text_config, manifest.max_tokens)
         step_tokens = plan.step_tokens or devices.step_tokens(self._device)
         largest = largest_step(step_tokens, manifest.max_tokens)
@@ -82,7 +89,6 @@ class BaseRewardModel:
         banks = make_banks(plan.caches.within(room))
         packed = PackedPass(weights.backbone, weights.head, self._shape, banks, self._device)
         self._steps = Steps(packed, manifest.score, banks.rewards)
-        self.info = self._describe(name, weights.tensor_digests)
 
     def patchify(self, raster: Raster) -> Patches:
         return patchify(raster, self._shape)
@@ -100,6 +106,11 @@ class BaseRewardModel:
         return devices.guarded(partial(self._steps.score, staged), self._device)
 
     def check(self, beat: Callable[[], None] = lambda: None) -> float:
+        if self._unproven is not None:
+            constant_ok = self.checkpoint.manifest.constant_ok
+            prove(self, self._probes, self._unproven, constant_ok=constant_ok)
+            self._unproven = None
+            beat()
         return check_golden(self, self.checkpoint, beat)
 
     def memory(self) -> DeviceMemory | None:

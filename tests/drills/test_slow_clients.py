@@ -37,6 +37,7 @@ TOLD = {"slower_body": "body_too_slow", "slow_body": "deadline_exceeded"}
 def server(faulty):
     flags = {
         "--body-timeout-s": BODY_TIMEOUT_S,
+        "--min-body-rate-bytes": 1,  # so that a deadline ends bodies, too
         "--keep-alive-s": 4,
         "--max-queued-responses": 2_000_000,
         "--access-log-sample": 0,
