@@ -8,6 +8,8 @@ from pathlib import Path
 UNPACKED = Path(__file__).parents[1] / "build" / "monitoring-tools"
 PACKAGES = ("prometheus", "prometheus-alertmanager")
 DEBIAN_NAMES = {"alertmanager": "prometheus-alertmanager"}
+# Debian's alertmanager reads its default templates from there, wherever it stands itself.
+TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 
 
 class ToolMissing(Exception):
@@ -15,14 +17,26 @@ class ToolMissing(Exception):
 
 
 def tool(name: str) -> str:
-    """The path of a program. Packages are unpacked, not installed: no service starts, and no root is needed."""
+    """The path of a program. Packages are unpacked, not installed: no service starts; root is needed
+    for alertmanager's templates alone.
+    """
     found = _found(name)
     if found is None:
         _unpack()
         found = _found(name)
     if found is None:
         raise ToolMissing(f"{name} is not on the PATH, and {' and '.join(PACKAGES)} do not hold it")
+    if name == "alertmanager" and found.startswith(str(UNPACKED)):
+        _put_templates()
     return found
+
+
+def _put_templates() -> None:
+    if not TEMPLATES.exists():
+        try:
+            shutil.copytree(UNPACKED / TEMPLATES.relative_to("/"), TEMPLATES)
+        except OSError as error:
+            raise ToolMissing(f"alertmanager needs {TEMPLATES}: {error.strerror}") from None
 
 
 def _found(name: str) -> str | None:

@@ -102,7 +102,7 @@ def test_a_branch_is_refused(download, hub, monkeypatch, revision):
 
 
 def test_it_asks_for_what_the_server_reads(download):
-    source = (rendering.ROOT / "service" / "model" / "checkpoint.py").read_text()
+    source = (rendering.ROOT / "service" / "model" / "location.py").read_text()
     assert all(f'"{pattern}"' in source for pattern in download.WANTED)
 
 
