@@ -157,6 +157,7 @@ class BaseRewardModel:
 def _architecture(backbone: Any) -> dict[str, object]:
     """The config values that shape the function but no tensor: heads, rope, norms, windows."""
     text, vision = backbone.config.text_config.to_dict(), backbone.config.vision_config.to_dict()
+    text["rope_parameters"] = _rope(text["rope_parameters"])
     keys = (
         "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "rope_parameters", "hidden_act",
         "num_heads", "window_size", "fullatt_block_indexes", "use_sliding_window", "sliding_window",
@@ -166,4 +167,14 @@ def _architecture(backbone: Any) -> dict[str, object]:
         "type": backbone.config.model_type,
         "text": {k: text[k] for k in keys if k in text},
         "vision": {k: vision[k] for k in keys if k in vision},
+    }
+
+
+def _rope(stated: Mapping[str, Any]) -> dict[str, object]:
+    """What rotary positions are computed from: older spellings leave names behind that nobody reads ("type")."""
+    kind = stated.get("rope_type", "default")
+    plain = kind in ("default", "mrope")
+    names = ("rope_theta", "mrope_section") if plain else tuple(sorted({*stated} - {"type"}))
+    return {"rope_type": "default" if plain else kind} | {
+        k: stated[k] for k in names if k in stated
     }

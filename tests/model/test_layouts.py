@@ -212,3 +212,50 @@ def drop(folder, name):
 
 def rename(folder, new_name):
     save_file({new_name(k): v for k, v in tensors(folder).items()}, folder / "model.safetensors")
+
+
+def spelled(change):
+    def edit(values):
+        text = values.get("text_config", values)
+        rope = text.pop("rope_parameters", None) or text.pop("rope_scaling", {})
+        theta = rope.pop("rope_theta", None) or text.pop("rope_theta")
+        text.update(change(theta, rope["mrope_section"]))
+
+    return edit
+
+
+ROPES = {
+    "4.49": lambda theta, section: {
+        "rope_theta": theta,
+        "rope_scaling": {"type": "mrope", "mrope_section": section},
+    },
+    "4.53": lambda theta, section: {
+        "rope_theta": theta,
+        "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": section},
+    },
+    "5": lambda theta, section: {
+        "rope_parameters": {
+            "rope_theta": theta, "rope_type": "default", "mrope_section": section,
+        }
+    },
+    "5, of an older one": lambda theta, section: {
+        "rope_parameters": {
+            "rope_theta": theta, "rope_type": "default", "type": "mrope", "mrope_section": section,
+        }
+    },
+}  # fmt: skip
+OTHER_THETA = {"another theta": lambda theta, section: ROPES["5"](theta * 2, section)}
+
+
+def test_how_rope_is_spelled_is_no_part_of_the_function(make_checkpoint, tmp_path):
+    """Three spellings of one function were three fingerprints: re-saved, a checkpoint ended pinned runs."""
+    fingerprints = {}
+    for name, change in (ROPES | OTHER_THETA).items():
+        folder = shutil.copytree(make_checkpoint(), tmp_path / name.replace(" ", "-"))
+        path = folder / "config.json"
+        values = json.loads(path.read_text())
+        spelled(change)(values)
+        path.write_text(json.dumps(values))
+        fingerprints[name] = load(folder).info.fingerprint
+    assert len({fingerprints[name] for name in ROPES}) == 1
+    assert fingerprints["another theta"] != fingerprints["5"]

@@ -66,7 +66,14 @@ def stop(process: "subprocess.Popen[str]") -> None:
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """A server of the demo checkpoint, in the main environment; the adapters' defaults point to it."""
-    command = [ROOT / ".venv" / "bin" / "basereward", "serve", "--port", "0"]
+    command = [
+        ROOT / ".venv" / "bin" / "basereward",
+        "serve",
+        "--port",
+        "0",
+        "--max-image-pixels",
+        "60000",
+    ]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("BASEREWARD_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean, cwd=ROOT)
     try:

@@ -108,7 +108,7 @@ def test_a_workflow_made_with_a_name_would_go_back_to_the_pool(server: Server) -
 
 def test_failure_raises_and_is_no_number(url: str) -> None:
     """After the wrapper's own retries; the client's error crosses the pool."""
-    row = row_of(shape("red", size=20))
+    row = row_of(shape("red", size=300))
     wrapper = AsyncRewardWrapper(areal.reward_fn)
     with pytest.raises(BadRequest, match="image"):
         asyncio.run(wrapper(row["messages"], "Red.<|im_end|>", [], [], images=row["images"]))

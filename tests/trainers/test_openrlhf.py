@@ -222,6 +222,6 @@ def test_agent_of_several_pictures_and_of_none(server: Server) -> None:
 
 def test_agent_raises_where_the_url_loses_the_reward(server: Server) -> None:
     """OpenRLHF itself turns every failure of a URL into a reward of None."""
-    small = shape("red", size=20)
+    small = shape("red", size=300)
     with pytest.raises(BadRequest, match="image"):
         executed(openrlhf.AgentExecutor(), templated(QUESTION, 1), "Red.", images=small)

@@ -92,7 +92,7 @@ def test_hybrid_without_a_column_of_answers_is_refused_at_once() -> None:
 
 
 def test_bad_row_is_left_out_only_where_that_is_wanted(server: Server) -> None:
-    small = [{"bytes": png(shape("red", size=20)), "path": None}]
+    small = [{"bytes": png(shape("red", size=300)), "path": None}]
     samples = [sample("Red."), sample("Red.", small)]
     good, bad = scored(make_orm(server.url, on_error="none")(), samples)
     assert good == pytest.approx(server.reward("Red.", QUESTION), abs=CLOSE)

@@ -168,10 +168,10 @@ def test_example(server: Server, tmp_path: Path) -> None:
     check(trainer, seen, server, pictures=1, scheme=lambda score: sigmoid(score / 2.0))
 
 
-def too_small() -> Dataset:
+def too_large() -> Dataset:
     """Every second picture is one that no server scores."""
     return with_column().map(
-        lambda row, i: {"image": shape("red", size=20)} if i % 2 else row, with_indices=True
+        lambda row, i: {"image": shape("red", size=300)} if i % 2 else row, with_indices=True
     )
 
 
@@ -179,19 +179,19 @@ def test_bad_row_is_left_out(server: Server, tmp_path: Path) -> None:
     reward, seen = recording(make_reward_func(server.url, on_error="none"))
     args = options(GRPOConfig, tmp_path)
     GRPOTrainer(
-        vision_policy(), reward, args=args, train_dataset=too_small(), processing_class=processor()
+        vision_policy(), reward, args=args, train_dataset=too_large(), processing_class=processor()
     ).train()
     rewards = [reward for _, answered in seen for reward in answered]
-    assert rewards == [own for columns, _ in seen for own in unless_small(server, columns)]
+    assert rewards == [own for columns, _ in seen for own in unless_large(server, columns)]
     assert len(rewards) == 4 * GROUP
     assert rewards.count(None) == 2 * GROUP
 
 
-def unless_small(server: Server, columns: dict[str, Any]) -> list[Any]:
+def unless_large(server: Server, columns: dict[str, Any]) -> list[Any]:
     rows = zip(columns["prompts"], columns["completions"], columns["image"], strict=True)
     return [
         None
-        if image.size == (20, 20)
+        if image.size == (300, 300)
         else pytest.approx(reward_of(server, prompt, completion), abs=CLOSE)
         for prompt, completion, image in rows
     ]
@@ -202,9 +202,9 @@ def test_bad_row_ends_training(url: str, tmp_path: Path) -> None:
         vision_policy(),
         make_reward_func(url),
         args=options(GRPOConfig, tmp_path),
-        train_dataset=too_small(),
+        train_dataset=too_large(),
         processing_class=processor(),
     )
     with pytest.raises(BadRequest) as error:
         trainer.train()
-    assert error.value.code == "image_dimensions"
+    assert error.value.code == "image_too_large"

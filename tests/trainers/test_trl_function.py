@@ -1,7 +1,9 @@
 """TRL's reward function, called as its trainers call it: its columns, answers and groups."""
 
 import asyncio
+import logging
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -92,14 +94,35 @@ def test_a_column_of_another_name(url: str, server: Server) -> None:
         reward(prompts=["What?"], completions=["Red."], photo=[images[0]])
 
 
-def test_pictures_that_nobody_reads_are_told_of(url: str, caplog: pytest.LogCaptureFixture) -> None:
+class Kept(logging.Handler):
+    """Of the client's own logger: trainers change what the others hand on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@pytest.fixture
+def told_lines() -> Iterator[list[str]]:
+    logger, kept = logging.getLogger("basereward_client"), Kept()
+    level = logger.level
+    logger.addHandler(kept)
+    logger.setLevel(logging.INFO)
+    yield kept.messages
+    logger.removeHandler(kept)
+    logger.setLevel(level)
+
+
+def test_pictures_that_nobody_reads_are_told_of(url: str, told_lines: list[str]) -> None:
     """Scored without them, a red circle was blue, and nothing said so."""
     reward, told = make_reward_func(url), {}
     rows = {"prompts": ["What?"] * 2, "completions": ["Red."] * 2, "picture": [shape("red")] * 2}
-    with caplog.at_level("INFO", "basereward_client"):
-        for _ in range(2):
-            reward(**rows, log_metric=told.__setitem__)
-    assert [record.getMessage() for record in caplog.records] == [
+    for _ in range(2):
+        reward(**rows, log_metric=told.__setitem__)
+    assert told_lines == [
         "0 of 2 rows have pictures",
         "the column 'picture' holds pictures that are not scored: name it with image_column",
     ]

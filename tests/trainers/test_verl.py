@@ -171,6 +171,6 @@ def test_function_never_scores_blind(url: str, tmp_path: Path) -> None:
 
 
 def test_failure_raises(url: str, tmp_path: Path) -> None:
-    rows = rows_of([[shape("red", size=20)]], QUESTION, tmp_path)
+    rows = rows_of([[shape("red", size=300)]], QUESTION, tmp_path)
     with pytest.raises(BadRequest, match="image"):
         scored(worker("verl_manager", url=url), rollouts(rows, ["Red."]))
