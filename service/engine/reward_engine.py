@@ -139,8 +139,9 @@ class RewardEngine:
             call = Call(counts, begun, timeout_s, share, self.turns)
             try:
                 return await self._score(call, items, fail, caller)
-            except Busy as busy:  # there was no room for its pictures
-                if not (caller.patient and fail) or busy.code != "overloaded":
+            except Busy as busy:  # there was no room for its pictures, or none of its tenant's
+                full = busy.code in ("overloaded", "quota_exceeded")
+                if not (caller.patient and fail and full):
                     raise
                 if not await self.admission.freed(call.deadline):
                     raise

@@ -32,7 +32,7 @@ from service.model.kernels import speed_up
 from service.model.memory import MemoryPlan, largest_step
 from service.model.packed import PackedPass, activation_bytes
 from service.model.pixels import patchify, read_shape
-from service.model.proof import make_probes, prove, stock_rewards
+from service.model.proof import Probes, make_probes, prove, stock_rewards
 from service.model.steps import Steps
 from service.model.template import ChatTemplate
 
@@ -63,11 +63,7 @@ class BaseRewardModel:
             checkpoint.folder, manifest.pixels, checkpoint.config.get("vision_config", {})
         )
         self._template = ChatTemplate(checkpoint.folder, manifest.template, manifest.pool)
-        rows = embedding_rows(checkpoint.tensors)
-        if rows is not None and self._template.largest_id >= rows:
-            raise StartError(
-                f"the tokenizer's largest id is {self._template.largest_id}; the embedding has {rows} rows"
-            )
+        _check_ids(self._template, checkpoint)
         self._encoder = Encoder(self._template, manifest.max_tokens)
         elements = sum(tensor.elements for tensor in checkpoint.tensors.served)
         plan = memory or MemoryPlan()
@@ -75,11 +71,7 @@ class BaseRewardModel:
         weights = backbones.load(checkpoint, self._dtype, self._device, progress)
         self._backbone, self._head = weights.backbone, weights.head
         self.info = self._describe(name, weights.tensor_digests)
-        self._probes = make_probes(
-            self, self._encoder.encode, shows_pictures=self._template.shows_pictures
-        )
-        stock = stock_rewards(self._backbone, self._head, self._shape, manifest.score, self._probes)
-        self._unproven: list[list[float]] | None = stock  # until it is
+        self._probes, self._unproven = self._probed()
         check_attention(weights.backbone.config.text_config, manifest.max_tokens)
         step_tokens = plan.step_tokens or devices.step_tokens(self._device)
         largest = largest_step(step_tokens, manifest.max_tokens)
@@ -89,6 +81,13 @@ class BaseRewardModel:
         banks = make_banks(plan.caches.within(room))
         packed = PackedPass(weights.backbone, weights.head, self._shape, banks, self._device)
         self._steps = Steps(packed, manifest.score, banks.rewards)
+
+    def _probed(self) -> tuple[Probes, list[list[float]] | None]:
+        """What the model has to give before it may serve, by the stock modules; None once it has given it."""
+        shows = self._template.shows_pictures
+        probes = make_probes(self, self._encoder.encode, shows_pictures=shows)
+        rules = self.checkpoint.manifest.score
+        return probes, stock_rewards(self._backbone, self._head, self._shape, rules, probes)
 
     def patchify(self, raster: Raster) -> Patches:
         return patchify(raster, self._shape)
@@ -152,6 +151,18 @@ class BaseRewardModel:
             "dtype": str(self._dtype).removeprefix("torch."),
             "libraries": {"torch": torch.__version__, "transformers": version("transformers")},
         }
+
+
+def _check_ids(template: ChatTemplate, checkpoint: Checkpoint) -> None:
+    """
+    Raises:
+        StartError: the tokenizer can give an id that has no row: on a GPU one such text would end the process.
+    """
+    rows = embedding_rows(checkpoint.tensors)
+    if rows is not None and template.largest_id >= rows:
+        raise StartError(
+            f"the tokenizer's largest id is {template.largest_id}; the embedding has {rows} rows"
+        )
 
 
 def _architecture(backbone: Any) -> dict[str, object]:

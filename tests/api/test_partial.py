@@ -1,10 +1,12 @@
 """Items join the line when ready: with `on_error: null` what is stuck costs nobody else; with `fail` none starts."""
 
 import threading
+from dataclasses import replace
 
 import anyio
 import pytest
 
+from service.errors import InvalidRequest
 from tests.api.serving import GOOD, error_of, response_staged, served
 from tests.inputs.pictures import data_uri, png
 from tests.models import WAIT_S, StandIn, reward
@@ -84,3 +86,40 @@ async def test_siblings_as_single_requests_share_the_picture_and_its_bytes():
         hits = await server.metric("basereward_picture_cache_hits_total")
     assert len(model.rasters) == 1
     assert hits == 49
+
+
+class Picky(StandIn):
+    """Cannot score responses that say so, by the encoder."""
+
+    def encode(self, items, pictures):
+        encoded = super().encode(items, pictures)
+        refused = [
+            {
+                r: InvalidRequest("too long", code="item_too_long", response=r)
+                for r, response in enumerate(item.responses)
+                if "refuse" in response
+            }
+            for item in items
+        ]
+        return [replace(e, refused=r) for e, r in zip(encoded, refused, strict=True)]
+
+
+async def test_a_large_group_is_prepared_in_parts_and_answered_as_one():
+    """Indices are those of the group, in rewards, errors and warnings, whatever part a response was in."""
+    responses = [f"answer {i}" for i in range(700)]
+    responses[0] = responses[300] = responses[699] = "refuse"
+    model = Picky()
+    model.noted = {"answer 5": "noted", "answer 600": "noted"}
+    async with served(model) as server:
+        item = {"prompt": "p", "responses": responses}
+        answer = await server.score({"items": [GOOD, item], "on_error": "null"})
+        expected = [None if r == "refuse" else reward("p", r) for r in responses]
+        assert answer["rewards"] == [reward(**GOOD), expected]
+        bad = [(e["index"], e["response"], e["code"]) for e in answer["errors"]]
+        assert bad == [(1, r, "item_too_long") for r in (0, 300, 699)]
+        assert [(w["index"], w["response"]) for w in answer["warnings"]] == [(1, 5), (1, 600)]
+        refused = await server.client.post("/score", json={"items": [GOOD, item]})
+        error = error_of(refused, 422, "item_too_long")
+        assert error["param"] == "items[1].responses[0]"
+        assert [(e["index"], e["response"]) for e in error["items"]] == [(1, 0), (1, 300), (1, 699)]
+        assert error["items"][1]["message"].startswith("items[1].responses[300]: ")
