@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test test-trainers burst serve image k8s-check drill-alerts walk-alerts drills drills-full bench bench-full bench-gpu lock clean
+.PHONY: setup check test test-trainers burst fuzz serve image k8s-check drill-alerts walk-alerts drills drills-full bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml client/pyproject.toml constraints.txt
@@ -24,6 +24,9 @@ test-trainers: setup
 
 burst: setup
 	$(V)/python -m pytest -s tests/live/test_burst.py --lag-ratio 3
+
+fuzz: setup
+	$(V)/python -m tests.fuzz $(FUZZ)
 
 serve: setup
 	$(V)/basereward serve
