@@ -4,7 +4,7 @@ TORCH_INDEX ?=
 V := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup check test test-trainers burst fuzz serve image k8s-check drill-alerts walk-alerts drills drills-full bench bench-full bench-gpu lock clean
+.PHONY: setup check test test-trainers burst fuzz ceilings serve image k8s-check drill-alerts walk-alerts drills drills-full bench bench-full bench-gpu lock clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml client/pyproject.toml constraints.txt
@@ -21,6 +21,9 @@ test: setup
 test-trainers: setup
 	$(V)/python -m tests.trainers.environment
 	.venv-trainers/bin/python -m pytest -c tests/trainers/pytest.ini --rootdir . tests/trainers
+
+ceilings: setup
+	$(V)/python -m pytest -s tests/ceilings
 
 burst: setup
 	$(V)/python -m pytest -s tests/live/test_burst.py --lag-ratio 3
