@@ -2,6 +2,10 @@
 
 import pytest
 
+from service.sources import set_library_defaults
+
+set_library_defaults()  # before torch is imported, as the command does
+
 
 def pytest_addoption(parser):
     parser.addoption(
