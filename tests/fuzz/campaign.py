@@ -1,5 +1,6 @@
 """Inputs to a running server, and what it made of them."""
 
+import contextlib
 import http.client
 import json
 import random
@@ -61,7 +62,8 @@ class Campaign:
         self.found = Found()
 
     def run(self) -> Found:
-        self._expected = self._rewards(self._connect())
+        with contextlib.closing(self._connect()) as connection:
+            self._expected = self._rewards(connection)
         threads = [threading.Thread(target=self._work) for _ in range(self._connections)]
         for thread in threads:
             thread.start()
@@ -78,11 +80,13 @@ class Campaign:
                 status, body = self._ask(connection, sent)
                 outcome = status, _code(status, body)
             except (OSError, http.client.HTTPException) as error:
+                connection.close()
                 connection = self._connect()
                 outcome = 0, type(error).__name__
             self._note(number, sent, outcome, time.perf_counter() - begun)
             if number % EVERY == 0:
                 self._check_canary(number, connection)
+        connection.close()
 
     def _next(self) -> int | None:
         with self._lock:
