@@ -92,7 +92,7 @@ def make(dice: random.Random) -> Sent:
     for _ in range(dice.randint(1, 3)):
         value = _bent(value, dice)
     body = json.dumps(value).encode()
-    if len(body) > MOST_BYTES:  # lists grow by hundreds: a body beyond any limit is refused while it is sent
+    if len(body) > MOST_BYTES:  # beyond every limit it would be refused while it is still sent
         return make(dice)
     return Sent(path, _damaged(body, dice) if kind == "bytes" else body)
 
