@@ -1,8 +1,5 @@
 """Where and how precisely the model runs, and how that is named in answers."""
 
-import os
-import sys
-import threading
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,9 +13,6 @@ T = TypeVar("T")
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _SHORT = {torch.bfloat16: "bf16", torch.float32: "fp32"}
-# Of nice(2): two fifths of the weight of a usual thread. With 2 the event loop waits as long as without; with 10 a
-# tenth less, but then whatever else runs on the machine delays every step.
-NICE = 4
 _HEADROOM = 1.10  # activations of the smallest step, and the allocator's rounding
 
 
@@ -60,19 +54,6 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[wanted]
-
-
-def give_way(device: torch.device) -> None:
-    """On a CPU the model has every core busy: let the threads that answer requests go first.
-
-    A priority is a thread's own on Linux, and OpenMP's helpers inherit the one of the thread that they help. It
-    cannot be taken back, so a program that scores in its main thread keeps its own.
-    """
-    ours = threading.current_thread() is not threading.main_thread()
-    if ours and device.type == "cpu" and sys.platform == "linux":
-        thread = threading.get_native_id()
-        if os.getpriority(os.PRIO_PROCESS, thread) < NICE:
-            os.setpriority(os.PRIO_PROCESS, thread, NICE)
 
 
 def guarded(

@@ -101,7 +101,6 @@ class BaseRewardModel:
         return devices.guarded(partial(self._steps.stage, step), self._device)
 
     def score(self, staged: StagedStep) -> list[list[float]]:
-        devices.give_way(self._device)
         return devices.guarded(partial(self._steps.score, staged), self._device)
 
     def check(self, beat: Callable[[], None] = lambda: None) -> float:

@@ -1,10 +1,5 @@
 """Device and precision: what is picked, and the readable line where it cannot be."""
 
-import os
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 
@@ -71,28 +66,6 @@ def test_numerics_names_precision_level_chip_and_library():
     assert parts[:2] == ["fp32", "fast"]
     assert parts[2].startswith("cpu-")
     assert parts[3].removeprefix("torch-") in torch.__version__
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a priority is a whole process's there")
-@pytest.mark.parametrize(("device", "nicer"), [("cpu", True), ("cuda", False)])
-def test_the_model_gives_way_on_a_cpu(device, nicer):
-    """Its thread and what that starts; nobody else."""
-
-    def nice():
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    def work():
-        devices.give_way(torch.device(device))
-        devices.give_way(torch.device(device))
-        with ThreadPoolExecutor(1) as helper:
-            return nice(), helper.submit(nice).result()
-
-    devices.give_way(torch.device(device))  # here it changes nothing
-    mine = nice()
-    with ThreadPoolExecutor(1) as model:
-        found = model.submit(work).result()
-    assert found == ((max(mine, devices.NICE),) * 2 if nicer else (mine, mine))
-    assert nice() == mine
 
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
