@@ -122,7 +122,6 @@ def build_engine(settings: Settings, metrics: Metrics) -> RewardEngine:
             settings.max_responses,
             settings.max_queued_responses,
             settings.max_queued_bytes,
-            several_tenants=settings.api_key_file is not None,
         ),
         Planner(
             BatchLimits(settings.max_batch_tokens or UNTIL_LOADED, settings.max_batch_responses),

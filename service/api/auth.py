@@ -108,9 +108,10 @@ class Keyring:
         for entry in entries:
             tenants[entry.name].weight = entry.weight
             tenants[entry.name].max_queued_responses = entry.max_queued_responses
-        return dict.fromkeys(self._own, self._open_tenant) | {
-            key: tenants[e.name] for key, e in keys
-        }
+        found = dict.fromkeys(self._own, self._open_tenant) | {k: tenants[e.name] for k, e in keys}
+        for tenant in found.values():
+            tenant.alone = len({t.name for t in found.values()}) == 1
+        return found
 
 
 def _digest(key: bytes) -> bytes:

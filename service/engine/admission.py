@@ -19,7 +19,6 @@ class AdmissionLimits:
     max_responses: int  # of one request
     max_queued_responses: int
     max_queued_bytes: int
-    several_tenants: bool = False  # then each leaves as much of a limit free as it holds of it
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +28,7 @@ class Tenant:
     name: str = "default"
     weight: float = 1.0
     max_queued_responses: int | None = None
+    alone: bool = True  # else it leaves as much of a limit free as it holds of it
     held_responses: int = 0
     held_bytes: int = 0
     announced_bytes: int = 0  # of bodies on their way, by their Content-Length
@@ -190,7 +190,7 @@ class Admission:
         room = limits.max_queued_responses - self._responses - responses
         if room < 0:
             raise self._busy("too many responses are waiting", tenant)
-        if not self._leaves_room(tenant.held_responses, responses, room):
+        if not tenant.alone and _exceeds_part(tenant.held_responses, responses, room):
             message = "this key has its part of the responses that may wait"
             raise self._busy(message, tenant, "quota_exceeded")
 
@@ -198,17 +198,9 @@ class Admission:
         room = self._limits.max_queued_bytes - self._bytes - count
         if room < 0:
             raise self._busy("too many request bytes are waiting", tenant)
-        if not self._leaves_room(tenant.held_bytes, count, room):
+        if not tenant.alone and _exceeds_part(tenant.held_bytes, count, room):
             message = "this key has its part of the request bytes that may wait"
             raise self._busy(message, tenant, "quota_exceeded")
-
-    def _leaves_room(self, held: int, more: int, room: int) -> bool:
-        """Whether a tenant that holds so much may take more and leave so much room.
-
-        It may while it leaves as much as it then holds: one tenant takes at most half of a limit, two that fill it
-        a third each, and there is always room for another. What holds nothing yet may always have its first.
-        """
-        return not self._limits.several_tenants or not held or held + more <= room
 
     def _count(self, responses: int, tenant: Tenant) -> None:
         self._responses += responses
@@ -219,3 +211,12 @@ class Admission:
     def _busy(self, message: str, tenant: Tenant, code: str = "overloaded") -> Busy:
         wait_s = self._backlog_s(tenant) / 2
         return Busy(message, code=code, retry_after_s=min(60.0, max(1.0, wait_s)))
+
+
+def _exceeds_part(held: int, more: int, room: int) -> bool:
+    """Whether a tenant that holds so much, and would hold more, leaves too little room for the others.
+
+    It must leave as much as it then holds: one tenant takes at most half of a limit, two that fill it a third each,
+    and there is always room for another. What holds nothing yet may always have its first.
+    """
+    return bool(held) and held + more > room

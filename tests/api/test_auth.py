@@ -259,6 +259,20 @@ def test_keys_are_exchanged_beside_the_running_server(tmp_path):
     assert keyring.tenant("Bearer own").name == "default"
 
 
+def test_a_tenant_is_alone_while_no_key_is_anothers(tmp_path):
+    path = tmp_path / "keys.json"
+    write_keys(path, '{"tenants": [{"name": "a", "keys": ["k", "l"]}]}')
+    assert Keyring(None, None).tenant(None).alone
+    keyring = Keyring(None, path)
+    tenant = keyring.tenant("Bearer k")
+    assert tenant.alone
+    write_keys(path, '{"tenants": [{"name": "a", "keys": ["k"]}, {"name": "b", "keys": ["l"]}]}')
+    assert keyring.renew() is None
+    assert (tenant.alone, keyring.tenant("Bearer l").alone) == (False, False)
+    own = Keyring("own", path)
+    assert not own.tenant("Bearer own").alone
+
+
 @pytest.mark.parametrize("text", BAD_FILES)
 def test_a_bad_file_changes_nothing_and_is_said(tmp_path, text):
     path = tmp_path / "keys.json"

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import anyio
 import pytest
@@ -191,12 +190,8 @@ async def test_what_is_announced_and_does_not_come_is_in_no_other_tenants_way():
     held.hold_bytes(100, other)
 
 
-def parted() -> Admission:
-    return Admission(replace(LIMITS, several_tenants=True), lambda tenant: 0.0)
-
-
 def test_of_several_tenants_each_leaves_room_for_others():
-    held, tenants = parted(), [Tenant(str(i)) for i in range(3)]
+    held, tenants = admission(), [Tenant(str(i), alone=False) for i in range(3)]
     took = []
     for tenant in tenants:
         with refused("quota_exceeded"):
@@ -209,7 +204,8 @@ def test_of_several_tenants_each_leaves_room_for_others():
 
 
 async def test_a_tenants_first_request_may_be_more_than_its_part():
-    held, one, other = parted(), Caller(Tenant("one")), Caller(Tenant("other"))
+    held = admission()
+    one, other = (Caller(Tenant(name, alone=False)) for name in ("one", "other"))
     async with holding(held, 10, one):
         with refused("quota_exceeded"):
             async with holding(held, 1, one):
