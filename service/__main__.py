@@ -15,7 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sources.set_library_defaults(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        meant = sources.nearest(flag.removeprefix("--").replace("-", "_"))
+        hint = f"; did you mean --{meant.replace('_', '-')}?" if meant and flag[:1] == "-" else ""
+        parser.error(f"unrecognized arguments: {flag}{hint}")
     try:
         code: int = chosen.run(chosen)
     except (StartError, ServiceError) as error:

@@ -1,9 +1,10 @@
 """Every setting of the server, each one flag = environment variable = file key; nothing else reads the environment."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -138,8 +139,9 @@ class Settings(BaseModel):
         4 * 2**30,
         description="Request bytes, and bytes of decoded pictures, that may wait at once.",
     )
-    max_batch_tokens: Positive | None = Field(
+    max_batch_tokens: int | None = Field(
         None,
+        ge=32,
         description="Token budget of a step, shared ones once; unset: 16,384 on a GPU, 4,096 on a CPU.",
     )
     max_batch_responses: Positive = Field(512, description="Most responses in one step.")
@@ -200,11 +202,26 @@ class Settings(BaseModel):
         "info", description="Least level logged."
     )
 
-    @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+    @field_validator("tls_key_file")
+    @classmethod
+    def _tls_is_whole(cls, key: Path | None, given: ValidationInfo) -> Path | None:
+        if (given.data.get("tls_cert_file") is None) != (key is None):
             raise ValueError("tls_cert_file and tls_key_file go together")
-        return self
+        return key
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not re.match(r"https?://[^/\s]", endpoint):
+            raise ValueError("must be an address like http://collector:4318")
+        return endpoint
+
+    @field_validator("allowed_file_dir")
+    @classmethod
+    def _is_a_folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_dir():
+            raise ValueError("there is no such folder")
+        return folder
 
     @property
     def needs_key(self) -> bool:

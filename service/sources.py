@@ -3,10 +3,11 @@
 import os
 import tomllib
 from collections.abc import Mapping, MutableMapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from service.errors import StartError
 from service.settings import Settings
@@ -14,6 +15,7 @@ from service.settings import Settings
 ENV_PREFIX = "BASEREWARD_"
 ELSEWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "otlp_endpoint"}  # variables that others have named
 CLIENTS = frozenset({"url", "run", "expect_fingerprint"})  # read by basereward-client alone
+MOST_SHOWN = 60  # characters of a value that no setting takes
 CONFIG_KEY = "config"  # names the TOML file; a flag and a variable, not a key of the file itself
 
 
@@ -72,11 +74,24 @@ def _split(name: str, value: Any) -> Any:
 
 
 def _one_line(error: ValidationError) -> str:
-    first = error.errors(include_input=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else "settings"
+    """The first fault, with what was given; a secret is not repeated."""
+    first = error.errors()[0]
+    name, given = str(first["loc"][0]), str(first["input"])
+    variable = f"(as a variable: {env_name(name)})"
     if first["type"] == "extra_forbidden":
-        return f"unknown setting {name!r} (as a variable: {env_name(name)}); see docs/settings.md"
-    return f"setting {name!r} (as a variable: {env_name(name)}): {first['msg']}"
+        meant = nearest(name)
+        hint = f"; did you mean {meant!r}?" if meant else "; see docs/settings.md"
+        return f"unknown setting {name!r} {variable}{hint}"
+    fault = f"setting {name!r} {variable}: {first['msg'].removeprefix('Value error, ')}"
+    if first["input"] is None or Settings.model_fields[name].annotation == SecretStr | None:
+        return fault
+    return f"{fault} (given: {given[:MOST_SHOWN]!r})"
+
+
+def nearest(name: str) -> str | None:
+    """The setting that was probably meant by a name that none has."""
+    ends = [field for field in Settings.model_fields if field.startswith(f"{name}_")]
+    return next(iter([*ends, *get_close_matches(name, Settings.model_fields, 1)]), None)
 
 
 def set_library_defaults(

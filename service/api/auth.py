@@ -130,11 +130,20 @@ def _read_file(path: Path) -> KeyFile:
     try:
         return KeyFile.model_validate(json.loads(path.read_text("utf-8")))
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StartError(f"the key file {path}: {where}: {first['msg']}") from None
-    except (OSError, ValueError, RecursionError):
-        raise StartError(f"the key file {path} cannot be read as JSON") from None
+        raise StartError(f"the key file {path}: {_words(error)}") from None
+    except OSError as error:
+        raise StartError(f"cannot read the key file {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise StartError(f"the key file {path} is not JSON") from None
+
+
+def _words(error: ValidationError) -> str:
+    """The first fault; no value of the file is repeated."""
+    first = error.errors(include_input=False)[0]
+    if not first["loc"]:
+        return 'must be an object, {"tenants": [{"name": "…", "keys": ["…"]}]}'
+    words = first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, first['loc']))}: {words}"
 
 
 def _offered_key(authorization: str) -> bytes:

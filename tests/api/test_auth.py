@@ -198,6 +198,26 @@ def test_a_bad_key_file_stops_the_start(tmp_path, text):
         Keyring(None, path)
 
 
+KEY_FILE_FAULTS = {
+    '["k1"]': """must be an object, {"tenants": [{"name": "…", "keys": ["…"]}]}""",
+    '{"tenants": [{"name": "a", "keys": "k1"}]}': "tenants.0.keys: Input should be a valid list",
+    "k1": "is not JSON",
+}
+
+
+@pytest.mark.parametrize("text", KEY_FILE_FAULTS)
+def test_a_key_file_that_does_not_do_is_told_what_it_must_be(tmp_path, text):
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(StartError) as refused:
+        Keyring(None, path)
+    line = str(refused.value)
+    assert KEY_FILE_FAULTS[text] in line
+    assert "k1" not in line
+    with pytest.raises(StartError, match=r"cannot read the key file .*: No such file or directory"):
+        Keyring(None, tmp_path / "nowhere.json")
+
+
 def test_a_missing_key_file_stops_the_start(tmp_path):
     with pytest.raises(StartError):
         create_app(Settings(api_key_file=tmp_path / "nowhere.json"), StandIn())
