@@ -76,7 +76,7 @@ def _codes_of(path: str, method: str) -> list[str]:
         *ANYWHERE,
         "unauthorized",
         *of_a_model,
-        *(["unknown_model"] if "{name}" in path else []),
+        *(["unknown_model", "not_supported"] if "{name}" in path else []),
     ]
 
 

@@ -5,6 +5,7 @@ import random
 import sys
 
 from tests.fuzz.campaign import Campaign
+from tests.fuzz.document import hold_against
 from tests.live.conftest import serving
 
 
@@ -18,13 +19,16 @@ def main() -> int:
     with serving("--access-log-sample", "0") as server:
         url = server.ready().url
         found = Campaign(url, chosen.seed, chosen.inputs, chosen.connections).run()
+        document = hold_against(url, chosen.seed, chosen.inputs // 200)
         alive = server.process.poll() is None
     sys.stdout.write("\n".join(found.lines()) + "\n")
     for number, sent, what in found.bad[:20]:
         sys.stdout.write(f"input {number}: {what}: {sent.path} {sent.body[:300]!r}\n")
+    sys.stdout.write(document.stdout)
     if not alive:
         sys.stdout.write("the server has ended\n")
-    return 0 if alive and not found.bad and found.scored_share >= 0.3 else 1
+    good = not found.bad and found.scored_share >= 0.3 and document.returncode == 0
+    return 0 if alive and good else 1
 
 
 if __name__ == "__main__":
