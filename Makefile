@@ -23,7 +23,7 @@ test-trainers: setup
 	.venv-trainers/bin/python -m pytest -c tests/trainers/pytest.ini --rootdir . tests/trainers
 
 ceilings: setup
-	$(V)/python -m pytest -s tests/ceilings
+	$(V)/python -m tests.ceilings $(CEILINGS)
 
 burst: setup
 	$(V)/python -m pytest -s tests/live/test_burst.py --lag-ratio 3

@@ -93,6 +93,35 @@ class Skeletons:
             self._keep(shape, known)
         return known
 
+    def around_last(self, shape: Shape, texts: Sequence[str], times: int) -> tuple[str, str] | None:
+        """What stands before and after the last text of a conversation; None where that is not known.
+
+        Args:
+            shape: of the conversation.
+            texts: all but the last.
+            times: how many last texts the conversation has. Where they are more than the probes, it is learned for
+                this conversation alone: a context of 1,000 turns takes 9 ms to render.
+        """
+        if (skeleton := self.of(shape)) is not None:
+            return skeleton.around_last(texts)
+        if not self._trusted or times <= len(self._probes) or shape.empty[-1]:
+            return None
+        try:
+            return self._learn_last(shape, texts)
+        except Exception:  # noqa: BLE001 - Jinja raises what a template makes it raise
+            return None
+
+    def _learn_last(self, shape: Shape, texts: Sequence[str]) -> tuple[str, str] | None:
+        slots = (_SLOT.format(number) for number in itertools.count())
+        slot = next(slot for slot in slots if not any(slot in text for text in texts))
+        before, *after = self._render(shape, [*texts, slot]).split(slot)
+        if len(after) != 1:
+            return None
+        for probe in self._probes:
+            if before + probe + after[0] != self._render(shape, [*texts, probe]):
+                return None
+        return before, after[0]
+
     def _keep(self, shape: Shape, known: Skeleton | int | None) -> None:
         self._known[shape] = known
         self._known.move_to_end(shape)

@@ -114,24 +114,28 @@ class ChatTemplate:
         texts = [self._control.hide(text) for text in texts]
         heads: dict[bool, tuple[tuple[Section, ...], str, str] | None] = {}  # by empty response
         known: dict[Section, Section] = {}  # siblings rendered apart share their texts
+        apart: dict[str, Layout] = {}
         layouts = []
         for response in courteous(item.responses, every=256):
             whole, hidden = answered(shape, response), self._control.hide(response)
             if (empty := not response) not in heads:
-                heads[empty] = self._head(whole, texts)
+                heads[empty] = self._head(whole, texts, len(item.responses))
             if (found := heads[empty]) is not None:
                 head, before, after = found
                 tail = self._pooled(before + hidden + after)
                 layouts.append(Layout(head, tuple(tail)))
-            else:
+                continue
+            if response not in apart:
                 rendered = self._pooled(self._renderer.render(whole, [*texts, hidden]))
-                layouts.append(_cut([known.setdefault(s, s) for s in rendered]))
+                apart[response] = _cut([known.setdefault(s, s) for s in rendered])
+            layouts.append(apart[response])
         return layouts
 
-    def _head(self, shape: Shape, texts: list[str]) -> tuple[tuple[Section, ...], str, str] | None:
+    def _head(
+        self, shape: Shape, texts: list[str], times: int
+    ) -> tuple[tuple[Section, ...], str, str] | None:
         """The sections before the one that holds the response, and the text around the response there."""
-        skeleton = self._skeletons.of(shape)
-        around = skeleton.around_last(texts) if skeleton else None
+        around = self._skeletons.around_last(shape, texts, times)
         if around is None:
             return None
         before, after = around
