@@ -68,7 +68,9 @@ def check_model(wanted: str | None, info: ModelInfo) -> None:
 
 
 def run_of(request: Request) -> str:
-    return (_parameter(request, "run") or "")[:MAX_RUN_CHARS]
+    """Its label for logs and metrics: what cannot be printed (line ends, NUL) is an underscore there."""
+    given = (_parameter(request, "run") or "")[:MAX_RUN_CHARS]
+    return "".join(char if char.isprintable() else "_" for char in given)
 
 
 def timeout_of(request: Request) -> float | None:

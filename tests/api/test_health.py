@@ -187,6 +187,12 @@ async def test_liveness_is_red_while_a_step_hangs_and_green_when_it_ends():
         assert await server.metric("basereward_ready") == 1
 
 
+async def test_a_runs_label_is_one_line_of_the_metrics():
+    async with served() as server:
+        await server.score({"prompt": "p", "responses": ["a", "bc"]}, params={"run": "a\r\n\0b"})
+        assert 'run="a___b"' in (await server.client.get("/metrics")).text
+
+
 @pytest.mark.parametrize(("run", "kept"), [({"X-Run": "grpo-7"}, True), ({}, False)])
 async def test_signs_of_hacking_are_kept_of_requests_that_name_their_run(run, kept):
     model = StandIn()
