@@ -107,6 +107,11 @@ def map_tensors(stored: Iterable[StoredTensor], head_prefix: str) -> TensorMap:
             ignored.append(tensor.name)
         else:
             stray.append(tensor.name)
+    if front := _unknown_front(stray, head_prefix):
+        raise StartError(
+            f"tensor {stray[0]} would be known without {front!r}, a wrapper that is not: "
+            f"save the wrapped model itself, or rename its tensors"
+        )
     layers = _layers(head, head_prefix, stray)
     if stray:
         raise StartError(f"tensor {stray[0]} is neither backbone nor head ({head_prefix}.…)")
@@ -231,6 +236,16 @@ def _check_chain(layers: Sequence[HeadLayer]) -> None:
         raise StartError(
             f"head tensor {layers[-1].weight.name} gives {width} outputs; a reward is one number"
         )
+
+
+def _unknown_front(stray: Sequence[str], prefix: str) -> str | None:
+    """What stands before a known name in the first stray one: of a trainer's class that held the model."""
+    parts = unwrapped(stray[0])[0].split(".") if stray else []
+    for at in range(1, len(parts)):
+        rest = ".".join(parts[at:])
+        if canonical_name(rest) is not None or _head_part(rest, prefix) is not None:
+            return ".".join(parts[:at]) + "."
+    return None
 
 
 def _no_head(prefix: str, stray: Sequence[str]) -> str:

@@ -482,6 +482,13 @@ SAME = {
         write(f, "processor_config.json", {"image_processor": read(f, PICTURES)}),
         (f / PICTURES).unlink(),
     ),
+    **{
+        f"tokenizer_class {name}": stating("tokenizer_config.json", tokenizer_class=name)
+        for name in (
+            *("Qwen2Tokenizer", "Qwen2TokenizerFast", "TokenizersBackend"),
+            *("PreTrainedTokenizerFast", None),
+        )
+    },
     "litter beside the weights": lambda f: (
         (f / "optimizer.safetensors").write_bytes(b"x"),
         (f / "scores.safetensors").write_bytes(b"x"),

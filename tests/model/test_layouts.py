@@ -139,6 +139,14 @@ CORRUPTIONS = {
         lambda f: add(f, "surprise.weight", torch.ones(2)),
         "tensor surprise.weight is neither backbone nor head",
     ),
+    "all in a trainer's class": (
+        lambda f: rename(f, lambda n: "actor.model." + n),
+        "would be known without 'actor.'",
+    ),
+    "the backbone in a class, the head beside it": (
+        lambda f: rename(f, lambda n: n if n.startswith("score.") else "backbone." + n),
+        "would be known without 'backbone.', a wrapper that is not: save the wrapped model itself",
+    ),
     "tensor stored twice": (
         lambda f: add(f, "model.language_model.norm.weight", torch.ones(64)),
         "is stored twice",
