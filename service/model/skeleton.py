@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -112,8 +113,7 @@ class Skeletons:
             return None
 
     def _learn_last(self, shape: Shape, texts: Sequence[str]) -> tuple[str, str] | None:
-        slots = (_SLOT.format(number) for number in itertools.count())
-        slot = next(slot for slot in slots if not any(slot in text for text in texts))
+        slot = _SLOT.format(secrets.randbelow(10**18))  # which no caller can have written
         before, *after = self._render(shape, [*texts, slot]).split(slot)
         if len(after) != 1:
             return None
