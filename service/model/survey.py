@@ -9,7 +9,7 @@ from service.model.checkpoint import open_checkpoint
 from service.model.config import read_config
 from service.model.folder import one_line
 from service.model.processor import read_processor
-from service.model.tensors import head_prefixes
+from service.model.tensor_names import head_prefixes
 from service.model.weights import stored_tensors
 
 

@@ -1,4 +1,4 @@
-"""Tensor names: every known on-disk spelling to one canonical name; what is a backbone, a head, or neither."""
+"""Stored tensors sorted: what is of the backbone, of the head, of neither, and what is not served."""
 
 import math
 import re
@@ -7,27 +7,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from service.errors import StartError
+from service.model.tensor_names import (
+    canonical_name,
+    head_part,
+    head_prefixes,
+    is_ignored,
+    unknown_front,
+    unwrapped,
+)
 
 K = TypeVar("K")
 
-# Wrappers that trainers leave in names: FSDP, activation checkpointing, torch.compile and DeepSpeed anywhere,
-# DDP, TRL's value-head model and PEFT in front.
-_WITHIN = re.compile(
-    r"(?:^|(?<=\.))(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod|_forward_module|_fpw_module)\."
-)
-_IN_FRONT = re.compile(r"^(?:module\.|pretrained_model\.|base_model\.model\.)+")
-
-# On disk: Qwen's release and most fine-tunes (visual.*, model.layers.*), newer savers
-# (model.visual.*, model.language_model.*), and a bare base model (visual.*, language_model.*).
-_BACKBONE = (
-    (re.compile(r"^(?:model\.)*visual\.(?P<rest>.+)$"), "visual."),
-    (re.compile(r"^(?:model\.)*language_model\.(?P<rest>.+)$"), "language_model."),
-    (re.compile(r"^(?:model\.)+(?P<rest>(?:layers|embed_tokens|norm)\..+)$"), "language_model."),
-)
-# Not part of the function that scores: the language-model head, and buffers old savers wrote.
-_IGNORED = re.compile(
-    r"^(?:model\.|language_model\.)*lm_head\.|\.rotary_emb\.inv_freq$|\.rotary_pos_emb\.inv_freq$"
-)
 _ADAPTER = re.compile(r"\.lora_[AB]\.|\.lora_embedding_|\.modules_to_save\.|\.base_layer\.")
 _QUANTISED = re.compile(
     r"\.(?:qweight|qzeros|g_idx|scales|(?:weight|input)_scale(?:_inv)?|weight_(?:packed|shape|zero_point)"
@@ -36,7 +26,6 @@ _QUANTISED = re.compile(
 FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 
 _NAMED_LAYERS = {"": 0, "summary": 0, "dense": 0, "out_proj": 1}
-HEAD_PREFIXES = ("score", "rm_head", "reward_head", "v_head", "value_head", "head", "classifier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +87,16 @@ def map_tensors(stored: Iterable[StoredTensor], head_prefix: str) -> TensorMap:
         wrappers |= taken
         _check_kind(tensor, name)
         canonical = canonical_name(name)
-        part = _head_part(name, head_prefix)
+        part = head_part(name, head_prefix)
         if part is not None:
             _put(head, part, tensor)
         elif canonical is not None:
             _put(backbone, canonical, tensor)
-        elif _IGNORED.search(name):
+        elif is_ignored(tensor.name):
             ignored.append(tensor.name)
         else:
             stray.append(tensor.name)
-    if front := _unknown_front(stray, head_prefix):
+    if front := unknown_front(stray, head_prefix):
         raise StartError(
             f"tensor {stray[0]} would be known without {front!r}, a wrapper that is not: "
             f"save the wrapped model itself, or rename its tensors"
@@ -118,37 +107,6 @@ def map_tensors(stored: Iterable[StoredTensor], head_prefix: str) -> TensorMap:
     mapped = TensorMap(backbone, layers, tuple(ignored), tuple(sorted(wrappers)))
     _check_types(mapped)
     return mapped
-
-
-def unwrapped(name: str) -> tuple[str, set[str]]:
-    """A stored name without the wrappers of trainers, and the wrappers."""
-    taken = set(_WITHIN.findall(name))
-    name = _WITHIN.sub("", name)
-    if match := _IN_FRONT.match(name):
-        taken.add(match[0])
-        name = name[match.end() :]
-    return name, taken
-
-
-def is_ignored(name: str) -> bool:
-    """Not part of the function that scores."""
-    return _IGNORED.search(unwrapped(name)[0]) is not None
-
-
-def canonical_name(name: str) -> str | None:
-    """The backbone module's own name for a stored tensor; None if it is not of the backbone."""
-    if _IGNORED.search(name):
-        return None
-    for pattern, prefix in _BACKBONE:
-        if match := pattern.match(name):
-            return prefix + match["rest"]
-    return None
-
-
-def head_prefixes(names: Iterable[str]) -> list[str]:
-    """Under which known prefixes tensors of a head stand."""
-    bare = [_bare(unwrapped(name)[0]) for name in names]
-    return [p for p in HEAD_PREFIXES if any(name.startswith(p + ".") for name in bare)]
 
 
 def _check_kind(tensor: StoredTensor, name: str) -> None:
@@ -166,20 +124,6 @@ def _check_types(tensors: TensorMap) -> None:
             raise StartError(
                 f"tensor {tensor.name} is stored as {tensor.dtype}; only float weights are served"
             )
-
-
-def _bare(name: str) -> str:
-    """A head's tensor without the model that it hangs on: vLLM's language_model.score is score."""
-    return re.sub(r"^(?:model\.|language_model\.)+", "", name)
-
-
-def _head_part(name: str, prefix: str) -> tuple[str, str] | None:
-    """("dense", "weight") for score.dense.weight; ("", "weight") for score.weight."""
-    bare = next((n for n in (name, _bare(name)) if n.startswith(prefix + ".")), None)
-    if bare is None:
-        return None
-    layer, _, kind = bare[len(prefix) + 1 :].rpartition(".")
-    return (layer, kind) if kind in ("weight", "bias") else None
 
 
 def _put(into: dict[K, StoredTensor], key: K, tensor: StoredTensor) -> None:
@@ -236,16 +180,6 @@ def _check_chain(layers: Sequence[HeadLayer]) -> None:
         raise StartError(
             f"head tensor {layers[-1].weight.name} gives {width} outputs; a reward is one number"
         )
-
-
-def _unknown_front(stray: Sequence[str], prefix: str) -> str | None:
-    """What stands before a known name in the first stray one: of a trainer's class that held the model."""
-    parts = unwrapped(stray[0])[0].split(".") if stray else []
-    for at in range(1, len(parts)):
-        rest = ".".join(parts[at:])
-        if canonical_name(rest) is not None or _head_part(rest, prefix) is not None:
-            return ".".join(parts[:at]) + "."
-    return None
 
 
 def _no_head(prefix: str, stray: Sequence[str]) -> str:

@@ -10,13 +10,8 @@ from typing import Any
 from service.errors import StartError
 from service.model.folder import LARGE_BYTES, exists, opened, parsed, read_json
 from service.model.location import adapter_line
-from service.model.tensors import (
-    StoredTensor,
-    TensorMap,
-    head_prefixes,
-    is_ignored,
-    map_tensors,
-)
+from service.model.tensor_names import head_prefixes, is_ignored
+from service.model.tensors import StoredTensor, TensorMap, map_tensors
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
