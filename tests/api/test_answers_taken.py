@@ -30,7 +30,9 @@ async def test_bytes_are_held_until_the_answer_has_been_taken():
 
         await until(answered)
         assert first.status == 200
-        refused = await call(server.app, taken).run()
+        at_once = asyncio.Event()
+        at_once.set()
+        refused = await call(server.app, at_once).run()
         refused.error(429, "overloaded")
         taken.set()
         await running
