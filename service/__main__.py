@@ -17,10 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     chosen, unknown = parser.parse_known_args(arguments)
     if unknown:
-        flag = unknown[0].partition("=")[0]
-        meant = sources.nearest(flag.removeprefix("--").replace("-", "_"))
-        hint = f"; did you mean --{meant.replace('_', '-')}?" if meant and flag[:1] == "-" else ""
-        parser.error(f"unrecognized arguments: {flag}{hint}")
+        parser.error(f"unrecognized arguments: {_with_hint(unknown[0].partition('=')[0], chosen)}")
     try:
         code: int = chosen.run(chosen)
     except (StartError, ServiceError) as error:
@@ -29,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _with_hint(flag: str, chosen: argparse.Namespace) -> str:
+    """An unknown flag, and the command's own that was probably meant. What follows it may be a secret."""
+    name = flag.removeprefix("--").replace("-", "_")
+    meant = sources.nearest(name, vars(chosen)) if flag.startswith("--") else None
+    return f"{flag}; did you mean --{meant.replace('_', '-')}?" if meant else flag
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
@@ -79,7 +79,7 @@ def _one_line(error: ValidationError) -> str:
     name, given = str(first["loc"][0]), str(first["input"])
     variable = f"(as a variable: {env_name(name)})"
     if first["type"] == "extra_forbidden":
-        meant = nearest(name)
+        meant = nearest(name, Settings.model_fields)
         hint = f"; did you mean {meant!r}?" if meant else "; see docs/settings.md"
         return f"unknown setting {name!r} {variable}{hint}"
     fault = f"setting {name!r} {variable}: {first['msg'].removeprefix('Value error, ')}"
@@ -88,10 +88,11 @@ def _one_line(error: ValidationError) -> str:
     return f"{fault} (given: {given[:MOST_SHOWN]!r})"
 
 
-def nearest(name: str) -> str | None:
-    """The setting that was probably meant by a name that none has."""
-    ends = [field for field in Settings.model_fields if field.startswith(f"{name}_")]
-    return next(iter([*ends, *get_close_matches(name, Settings.model_fields, 1)]), None)
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant by one that is not: a unit left out, or a letter."""
+    known = list(known)
+    ends = [one for one in known if one.startswith(f"{name}_")]
+    return next(iter([*ends, *get_close_matches(name, known, 1)]), None)
 
 
 def set_library_defaults(

@@ -109,8 +109,9 @@ class Keyring:
             tenants[entry.name].weight = entry.weight
             tenants[entry.name].max_queued_responses = entry.max_queued_responses
         found = dict.fromkeys(self._own, self._open_tenant) | {k: tenants[e.name] for k, e in keys}
+        alone = len({tenant.name for tenant in found.values()}) == 1
         for tenant in found.values():
-            tenant.alone = len({t.name for t in found.values()}) == 1
+            tenant.alone = alone
         return found
 
 

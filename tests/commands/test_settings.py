@@ -61,6 +61,16 @@ def test_an_unknown_setting_is_told_what_was_meant(name, capsys):
         assert "sesame" not in written
 
 
+def test_a_flag_is_not_taken_for_another_commands(capsys):
+    for flag, written in {
+        "--promt": "did you mean --prompt?\n",
+        "--drain": "arguments: --drain\n",
+    }.items():
+        with pytest.raises(SystemExit):
+            main(["score", "--prompt", "p", "--response", "r", flag, "x"])
+        assert written in capsys.readouterr().err
+
+
 def test_one_that_resembles_none_points_to_the_page():
     with pytest.raises(StartError, match=r"unknown setting 'xyz' .*; see docs/settings.md"):
         load({"xyz": 1}, {})
