@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.ceilings.bodies import Request
 from tests.fuzz.bodies import CHAT, SEEDS
 
 MB = 1_000_000
@@ -128,6 +129,10 @@ class Made:
     def name(self) -> str:
         route, place = self.path.partition("?")[0], ".".join(map(str, self.place))
         return f"{route} {self.way.__name__[1:]} at {place}"
+
+    def request(self) -> Request:
+        pictures = self.way in (_picture, _pictures)
+        return Request(self.name, self.path, self.body(), pictures=pictures)
 
     def body(self) -> bytes:
         value = EXAMPLES[self.path][self.example]

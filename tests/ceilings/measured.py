@@ -1,6 +1,7 @@
 """A request beside another tenant's canaries: memory at its height, and how long the canaries wait."""
 
 import base64
+import contextlib
 import http.client
 import json
 import sys
@@ -14,16 +15,25 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from tests.ceilings.bodies import JSON, Request
 from tests.inputs.pictures import saved
 from tests.live.conftest import ServerProcess, serving
 
 MIB = 2**20
+DECODED_BYTES = 512 * MIB
 WATCHED = (sys.executable, "-m", "tests.ceilings.watched", "serve")
 KEYS = ("key-of-the-large", "key-of-the-small")
 FULL_BATCH = json.dumps(
     {"prompt": "red " * 400, "responses": [f"answer {i} of many" for i in range(512)]}
 ).encode()
+WIDE_BATCH = json.dumps({"prompt": "p", "responses": [f"{i}" for i in range(512)]}).encode()
+CLOSE = 1e-3  # what company may move a reward by
 PICTURE = base64.b64encode(saved(Image.new("RGB", (64, 64), "red"), "PNG")).decode()
+
+CANARIES: tuple[dict[str, str], ...] = (
+    {"prompt": "What colour is the sky?", "response": "Blue."},
+    {"prompt": "What colour is the sky?", "response": "Blue.", "image": PICTURE},
+)
 
 
 @dataclass
@@ -31,24 +41,44 @@ class Server:
     url: str
     pid: int
     keys: tuple[str, str]  # of who asks for much, and of the canary
+    rewards: dict[str, float] = field(default_factory=dict)  # of the canaries, alone, by picture
 
-    def post(self, path: str, body: bytes, key: str, timeout_s: float = 120.0) -> tuple[int, bytes]:
+    def post(
+        self, path: str, body: bytes, key: str, content_type: str = JSON, timeout_s: float = 120.0
+    ) -> tuple[int, bytes]:
         address = urlsplit(self.url)
         assert address.hostname is not None
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout_s)
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        headers = {"Content-Type": content_type, "Authorization": f"Bearer {key}"}
         try:
-            connection.request("POST", path, body, headers)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(
+                    "POST", path, body, headers
+                )  # it may be refused while it is sent
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def send(self, request: Request) -> int:
+        """Its status."""
+        return self.post(request.path, request.body, self.keys[0], request.content_type)[0]
 
     def batch_s(self) -> float:
         """How long a full batch takes."""
         status, body = self.post("/score", FULL_BATCH, self.keys[0])
         assert status == http.client.OK, body
         return float(json.loads(body)["timing_ms"]["forward"]) / 1000
+
+    def fill(self) -> None:
+        """Take the memory of full batches: an idle server gives it back, and it is no request's."""
+        for body in (FULL_BATCH, WIDE_BATCH):
+            assert self.post("/score", body, self.keys[0])[0] == http.client.OK
+
+    def reward(self, item: dict[str, str]) -> float | None:
+        """None: it was not scored."""
+        status, body = self.post("/score", json.dumps(item).encode(), self.keys[1])
+        return float(json.loads(body)["reward"]) if status == http.client.OK else None
 
     def rss_bytes(self) -> int:
         return self._status("VmRSS")
@@ -67,7 +97,7 @@ class Server:
 
 @contextmanager
 def two_tenants(folder: Path, *program: str) -> Iterator[tuple[Server, ServerProcess]]:
-    """The demo model, with the memory that a full batch takes; `program` starts it, by default the command."""
+    """The demo model, with the memory that full batches take; `program` starts it, by default the command."""
     path = folder / "keys.json"
     tenants = [{"name": name, "keys": [key]} for name, key in zip(("a", "b"), KEYS, strict=True)]
     path.write_text(json.dumps({"tenants": tenants}))
@@ -75,7 +105,8 @@ def two_tenants(folder: Path, *program: str) -> Iterator[tuple[Server, ServerPro
     with serving("--api-key-file", str(path), "--access-log-sample", "0", **options) as process:
         server = Server(process.ready().url, process.process.pid, KEYS)
         for _ in range(2):
-            server.batch_s()
+            server.fill()
+        server.rewards = {item.get("image", ""): server.reward(item) for item in CANARIES}
         yield server, process
 
 
@@ -90,8 +121,7 @@ class Canary:
     wrong: list[object] = field(default_factory=list)
 
     def __enter__(self) -> "Canary":
-        self._stop, self._reward = threading.Event(), None
-        self._body = json.dumps(self.item).encode()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
@@ -101,14 +131,12 @@ class Canary:
         self._thread.join()
 
     def _run(self) -> None:
+        known = self.server.rewards[self.item.get("image", "")]
         while not self._stop.wait(self.pause_s):
             begun = time.perf_counter()
-            status, body = self.server.post("/score", self._body, self.server.keys[1])
+            reward = self.server.reward(self.item)
             self.waits_s.append(time.perf_counter() - begun)
-            reward = json.loads(body).get("reward") if status == http.client.OK else body
-            known = self._reward = reward if self._reward is None else self._reward
-            right = isinstance(reward, float) and abs(reward - known) < 1e-3  # type: ignore[operator]
-            if not right:
+            if reward is None or abs(reward - known) > CLOSE:
                 self.wrong.append(reward)
 
     @property
@@ -119,16 +147,15 @@ class Canary:
 
 def canaries(server: Server) -> tuple[Canary, Canary]:
     """One text each 50 ms, one picture of 64 x 64 each 500 ms."""
-    text = {"prompt": "What colour is the sky?", "response": "Blue."}
-    return Canary(server, text, 0.05), Canary(server, text | {"image": PICTURE}, 0.5)
+    text, picture = CANARIES
+    return Canary(server, text, 0.05), Canary(server, picture, 0.5)
 
 
 @dataclass(frozen=True)
 class Measured:
-    name: str
+    request: Request
     statuses: frozenset[int]
     seconds: float  # of the longest of the requests
-    body_bytes: int
     growth_bytes: int
     text_p99_s: float
     picture_p99_s: float
@@ -136,36 +163,37 @@ class Measured:
 
     @property
     def allowed_bytes(self) -> float:
-        """20 MiB, and 20 for each MB of body."""
-        return 20 * MIB * (1 + self.body_bytes / 1e6)
+        """20 MiB, and 20 for each MB of body; decoded pictures apart."""
+        decoded = DECODED_BYTES if self.request.pictures else 0
+        return 20 * MIB * (1 + len(self.request.body) / 1e6) + decoded
 
     def line(self) -> str:
         statuses = ",".join(map(str, sorted(self.statuses)))
         return (
-            f"{self.name:<64} {self.body_bytes / 1e6:6.2f} MB  {statuses} {self.seconds:6.2f} s  "
+            f"{self.request.name:<64} {len(self.request.body) / 1e6:6.2f} MB  {statuses} {self.seconds:6.2f} s  "
             f"+{self.growth_bytes / MIB:6.1f} of {self.allowed_bytes / MIB:6.1f} MiB  canaries p99 "
             f"{self.text_p99_s * 1000:5.0f} and {self.picture_p99_s * 1000:5.0f} ms, {self.wrong} wrong"
         )
 
 
-def measure(server: Server, name: str, path: str, body: bytes, seconds: float = 0.0) -> Measured:
-    """One request after the other for so long, at least one, beside the canaries; memory is the first's."""
+def measure(server: Server, request: Request, seconds: float = 0.0) -> Measured:
+    """The request again and again for so long, at least once, beside the canaries."""
+    server.fill()
     server.forget_peak()
-    before, statuses, times_s, growth = server.rss_bytes(), set(), [], 0
+    before, statuses, times_s = server.rss_bytes(), set(), []
     text, picture = canaries(server)
     with text, picture:
         end = time.perf_counter() + seconds
         while not times_s or time.perf_counter() < end:
             begun = time.perf_counter()
-            statuses.add(server.post(path, body, server.keys[0])[0])
+            statuses.add(server.send(request))
             times_s.append(time.perf_counter() - begun)
-            growth = growth if len(times_s) > 1 else max(0, server.peak_bytes() - before)
         time.sleep(0.3)
+    growth = max(0, server.peak_bytes() - before)
     return Measured(
-        name,
+        request,
         frozenset(statuses),
         max(times_s),
-        len(body),
         growth,
         text.p99_s,
         picture.p99_s,

@@ -9,16 +9,24 @@ import time
 
 import pytest
 
-from tests.ceilings.bodies import CASES
+from tests.ceilings.bodies import named
 from tests.ceilings.made import MB, made
-from tests.ceilings.measured import KEYS, MIB, WATCHED, alone_p99_s, measure, two_tenants
+from tests.ceilings.measured import MIB, WATCHED, alone_p99_s, measure, two_tenants
 from tests.ceilings.watched import LONG_S, SAID, watch
 
 SLACK_S = 1.5  # on a machine that others use: `make ceilings` has the bound itself
-SEED = random.SystemRandom().randrange(2**32)
-REQUESTS = {name: (path, make) for name, (path, make) in CASES.items()} | {
-    f"made {i} of seed {SEED}": (one.path, one.body) for i, one in enumerate(made(12, SEED))
-}
+MADE = 6
+NAMES = [request.name for request in named()]
+
+
+@pytest.fixture(scope="module")
+def requests():
+    """By name those that have one, by number those that hypothesis made, of another seed in each run."""
+    seed = random.SystemRandom().randrange(2**32)
+    sys.stdout.write(f"seed {seed}\n")
+    return {one.name: one for one in named()} | dict(
+        enumerate(one.request() for one in made(MADE, seed))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +40,9 @@ def alone_s(server):
     return alone_p99_s(server, 3.0)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_is_held_to_its_size_and_its_tenant(server, alone_s, name):
-    path, make = REQUESTS[name]
-    found = measure(server, name, path, make())
+@pytest.mark.parametrize("name", [*NAMES, *range(MADE)])
+def test_a_request_is_held_to_its_size_and_its_tenant(server, alone_s, requests, name):
+    found = measure(server, requests[name])
     sys.stdout.write(found.line() + "\n")
     assert found.statuses <= {200, 400, 413, 422}
     assert found.growth_bytes <= found.allowed_bytes, f"{found.growth_bytes / MIB:.0f} MiB"
@@ -49,19 +56,15 @@ def test_a_seed_is_the_same_requests():
     assert len(set(made(8, 7))) == 8
 
 
-def test_no_callback_holds_the_event_loop(tmp_path):
+def test_no_callback_holds_the_event_loop(tmp_path, requests):
     with two_tenants(tmp_path, *WATCHED) as (server, process):
         before = len(process.said(SAID))
-        small = [(path, body) for path, body in bodies() if len(body) < MB]
-        for path, body in small:
-            server.post(path, body, KEYS[0])
+        small = [request for request in requests.values() if len(request.body) < MB]
+        for request in small:
+            server.send(request)
         server.batch_s()
-        assert len(small) > 5
+        assert len(small) > 10
         assert process.said(SAID)[before:] == []
-
-
-def bodies():
-    return [(path, make()) for path, make in REQUESTS.values()]
 
 
 def test_a_long_callback_is_told():

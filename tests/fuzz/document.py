@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
+CONFIG = Path(__file__).parent / "schemathesis.toml"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -12,13 +14,15 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
     "allow_header_conformance",
+    "negative_data_rejection",
 )
 
 
 def hold_against(url: str, seed: int, examples: int) -> "subprocess.CompletedProcess[str]":
     """Requests by the document's examples, its boundary values, and `examples` random ones of each operation."""
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)),
+        *("run", f"{url}/openapi.json"),
         *("--checks", ",".join(CHECKS)),
         *("--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--warnings", "off"),
         *("--seed", str(seed), "--max-examples", str(examples), "--workers", "2", "--no-color"),
