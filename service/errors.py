@@ -18,7 +18,9 @@ Messages are written for the caller: no exception text, paths, addresses or secr
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+E = TypeVar("E", bound=BaseException)
 STATUS_BY_CODE = {
     "malformed_json": 400,
     "malformed_multipart": 400,
@@ -144,6 +146,19 @@ class OutOfMemory(Exception):
 
 class DeviceLost(Exception):
     """The device fails whatever it is asked: the process has to go."""
+
+
+def without_frames(error: E) -> E:
+    """The error itself, cut off the frames that it and its causes came through.
+
+    The frames hold what they worked on: a request's body, its texts. A future holds its error, and the frames of who
+    waited hold the future: such a cycle stays until a full garbage collection, which waits for an idle moment.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_text:
+            line["exception"] = record.exc_text
         return json.dumps(line, default=str)
 
 
@@ -65,6 +65,9 @@ def _told_late(lines: int) -> logging.LogRecord:
     return logging.makeLogRecord(told)
 
 
+_AS_TEXT = logging.Formatter()
+
+
 class Hand(QueueHandler):
     """Hands lines to the thread that writes them: a full pipe must not hold the event loop."""
 
@@ -79,7 +82,11 @@ class Hand(QueueHandler):
             self._writer.unwritten += 1  # by several threads: now and then one is missed
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # as it is: it stays in the process
+        """As it is: it stays in the process; but what was raised as text, for its frames change meanwhile."""
+        if record.exc_info:
+            record.exc_text = _AS_TEXT.formatException(record.exc_info)
+            record.exc_info = None
+        return record
 
 
 def configure(level: str) -> None:

@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
 from service.engine import Timing
-from service.errors import Busy, Failure, ServiceError
+from service.errors import Busy, Failure, ServiceError, without_frames
 from service.metrics import Metrics
 from service.tracing import Span, Traced, Tracer
 
@@ -87,14 +87,16 @@ class RequestContext:
             error = Busy("the server is shutting down", code="draining")
             return await self._refuse(error, scope, receive, answer)
         except ServiceError as error:
-            return await self._refuse(error, scope, receive, answer)
-        except MemoryError:  # the request may be good, and find room later
+            return await self._refuse(without_frames(error), scope, receive, answer)
+        except MemoryError as error:  # the request may be good, and find room later
+            without_frames(error)
             busy = Busy("the server has no memory for this request now")
             return await self._refuse(busy, scope, receive, answer)
-        except Exception:
+        except Exception as error:
             logging.getLogger(__name__).exception(
                 "unhandled", extra={"request_id": answer.request_id}
             )
+            without_frames(error)
             return await self._refuse(Failure("an internal error"), scope, receive, answer)
         return None
 
@@ -147,11 +149,12 @@ def _refusable(state: Mapping[str, Any], receive: Receive) -> Receive:
     return received
 
 
-async def _end(state: Mapping[str, Any]) -> None:
+async def _end(state: MutableMapping[str, Any]) -> None:
     """Give back what the request held, once its answer has been taken or its connection is gone."""
+    sent = state.pop("sent", None)  # the connection's, which holds the state in turn
     with suppress(asyncio.CancelledError):  # the drain's time is up
-        if state["at_end"] and "sent" in state:
-            await state["sent"]()
+        if state["at_end"] and sent is not None:
+            await sent()
     for give_back in state["at_end"]:
         give_back()
 

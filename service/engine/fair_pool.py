@@ -34,6 +34,7 @@ class _Task:
             result = self.work()
         except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
             self.future.set_exception(error)
+            del self  # which the error holds, as it holds this frame, until a garbage collection
         else:
             self.future.set_result(result)
 

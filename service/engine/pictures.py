@@ -8,15 +8,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from service.core import Patches, Picture, RewardModel
 from service.engine.fair_pool import FairPool, Flow
-from service.errors import Failure, ServiceError
+from service.errors import Failure, ServiceError, without_frames
 from service.inputs.fetch import Fetcher
 from service.inputs.images import ImageLimits, decode_image, decoding_bytes
 from service.inputs.sources import is_fetched, picture_bytes
 from service.metrics import Metrics
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FETCHES = 32  # URLs and paths that one tenant has read at once
@@ -32,11 +34,23 @@ class PreparedPicture:
     warnings: tuple[str, ...] = ()  # codes
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A picture's file."""
+
+    data: bytes
+    digest: bytes  # SHA-256
+    decoding_bytes: int  # memory that decoding it takes
+
+
+Decoded = asyncio.Future[PreparedPicture | ServiceError]
+
+
 @dataclass(slots=True)
 class Decoding:
     """One picture being decoded, and how many requests wait for it."""
 
-    task: asyncio.Future[PreparedPicture]
+    task: Decoded
     waiters: int = 0
 
 
@@ -94,23 +108,21 @@ class Pictures:
         self, model: RewardModel, picture: Picture, flow: Flow
     ) -> tuple[Key, PreparedPicture] | ServiceError:
         """The patches under the name of their content, or what is wrong with the picture."""
-        try:
-            pool = self._fetch_pool if is_fetched(picture) else self._pool
-            read = pool.submit(flow, partial(_read, picture, self._fetcher))
-            data, digest, num_bytes = await asyncio.wrap_future(read)
-            key = (flow.tenant, model.info.fingerprint, digest)
-            limits = ImageLimits(self._max_pixels, model.info.apply_exif)
-            decode = partial(_decode, model, data, limits)
-            return key, await self._once(key, lambda: self._pool.submit(flow, decode, num_bytes))
-        except ServiceError as error:
-            return error
-        except Exception:
-            log.exception("the model failed on a picture")
-            return Failure("the model failed on the picture", code="model_failure")
+        pool = self._fetch_pool if is_fetched(picture) else self._pool
+        read = partial(_found, partial(_read, picture, self._fetcher))
+        encoded = await asyncio.wrap_future(pool.submit(flow, read))
+        if isinstance(encoded, ServiceError):
+            return encoded
+        key = (flow.tenant, model.info.fingerprint, encoded.digest)
+        limits = ImageLimits(self._max_pixels, model.info.apply_exif)
+        decode = partial(_found, partial(_decode, model, encoded.data, limits))
+        num_bytes = encoded.decoding_bytes
+        found = await self._once(key, lambda: self._pool.submit(flow, decode, num_bytes))
+        return found if isinstance(found, ServiceError) else (key, found)
 
     async def _once(
-        self, key: Key, decode: Callable[[], "Future[PreparedPicture]"]
-    ) -> PreparedPicture:
+        self, key: Key, decode: Callable[[], "Future[PreparedPicture | ServiceError]"]
+    ) -> PreparedPicture | ServiceError:
         kept = self._cache.get(key)
         self._metrics.picture_looked_up(hit=kept is not None or key in self._decoding)
         if kept is not None:
@@ -122,7 +134,7 @@ class Pictures:
             task.add_done_callback(partial(self._decoded, key, decoding))
         return await self._shared(key, decoding)
 
-    async def _shared(self, key: Key, decoding: Decoding) -> PreparedPicture:
+    async def _shared(self, key: Key, decoding: Decoding) -> PreparedPicture | ServiceError:
         """Wait with others: whoever goes leaves the work to them, and the last to go ends it."""
         decoding.waiters += 1
         try:
@@ -133,10 +145,10 @@ class Pictures:
                 self._forget(key, decoding)
                 decoding.task.cancel()
 
-    def _decoded(self, key: Key, decoding: Decoding, task: asyncio.Future[PreparedPicture]) -> None:
+    def _decoded(self, key: Key, decoding: Decoding, task: Decoded) -> None:
         self._forget(key, decoding)
-        if not task.cancelled() and task.exception() is None:
-            self._cache.put(key, task.result())
+        if not task.cancelled() and isinstance(found := task.result(), PreparedPicture):
+            self._cache.put(key, found)
 
     def _forget(self, key: Key, decoding: Decoding) -> None:
         if self._decoding.get(key) is decoding:
@@ -178,10 +190,22 @@ class Lease:
                 self._hold(-num_bytes)
 
 
-def _read(picture: Picture, fetcher: Fetcher) -> tuple[bytes, bytes, int]:
-    """The encoded picture, its SHA-256, and the memory that decoding it takes."""
+def _found(work: Callable[[], T]) -> T | ServiceError:
+    """What it gives or what is wrong, as a value: raised through a future, an error would hold those who wait for it,
+    and they it, until a garbage collection.
+    """
+    try:
+        return work()
+    except ServiceError as error:
+        return without_frames(error)
+    except Exception:
+        log.exception("the model failed on a picture")
+        return Failure("the model failed on the picture", code="model_failure")
+
+
+def _read(picture: Picture, fetcher: Fetcher) -> Encoded:
     data = picture_bytes(picture, fetcher)
-    return data, hashlib.sha256(data).digest(), decoding_bytes(data)
+    return Encoded(data, hashlib.sha256(data).digest(), decoding_bytes(data))
 
 
 def _decode(model: RewardModel, data: bytes, limits: ImageLimits) -> PreparedPicture:

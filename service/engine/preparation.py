@@ -128,6 +128,9 @@ class _Preparation:
         finally:
             for task in self._tasks:
                 task.cancel()
+            # A cancelled task holds the frames that it ended in, and these hold `self`.
+            self._tasks.clear()
+            self._found.clear()
 
     async def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)

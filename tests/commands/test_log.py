@@ -5,8 +5,10 @@ import io
 import json
 import logging
 import queue
+import sys
 
 from service import log
+from service.errors import without_frames
 from service.log import Hand, JsonFormatter, Writer
 
 
@@ -68,3 +70,28 @@ def test_lines_that_nobody_takes_do_not_pile_up(monkeypatch):
     for _ in range(5):
         hand.handle(logging.makeLogRecord({"msg": "line"}))
     assert (lines.qsize(), writer.unwritten) == (2, 3)
+
+
+def test_what_was_raised_is_written_whole_though_its_frames_are_forgotten():
+    disk = Disk()
+    writer = Writer(disk)
+    writer.setFormatter(JsonFormatter())
+    lines = queue.SimpleQueue()
+    try:
+        raised()
+    except ValueError as error:
+        Hand(lines, writer).handle(
+            logging.makeLogRecord({"msg": "unhandled", "exc_info": sys.exc_info()})
+        )
+        without_frames(error)
+    writer.handle(lines.get())
+    text = json.loads(disk.getvalue())["exception"]
+    assert text.startswith("Traceback")
+    assert text.count(", in raised\n") == 2  # of the error, and of its cause
+
+
+def raised():
+    try:
+        raise OSError("the cause")
+    except OSError as cause:
+        raise ValueError("the error") from cause

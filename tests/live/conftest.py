@@ -71,14 +71,15 @@ class ServerProcess:
         self.logged("ready")
         return self
 
-    def tell(self, fault: str) -> None:
-        """A word to the model of `tests.live.faulty`; taken when it says so."""
+    def tell(self, word: str, answer: str = "fault") -> dict:
+        """A line to the program (`tests.live.faulty`, `tests.live.cycles`): its answer, a log line of that message."""
         assert self.process.stdin is not None
-        taken = len(self.said("fault"))
-        self.process.stdin.write(fault + "\n")
+        known = len(self.said(answer))
+        self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
         with self._seen:
-            assert self._seen.wait_for(lambda: len(self.said("fault")) > taken, START_S)
+            assert self._seen.wait_for(lambda: len(self.said(answer)) > known, START_S)
+        return self.said(answer)[known]
 
     def said(self, message: str) -> list[dict]:
         """Every log line with that message."""
