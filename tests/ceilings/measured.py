@@ -26,7 +26,7 @@ KEYS = ("key-of-the-large", "key-of-the-small")
 FULL_BATCH = json.dumps(
     {"prompt": "red " * 400, "responses": [f"answer {i} of many" for i in range(512)]}
 ).encode()
-WIDE_BATCH = json.dumps({"prompt": "p", "responses": [f"{i}" for i in range(512)]}).encode()
+WIDE_BATCHES = json.dumps({"prompt": "p", "responses": [f"{i}" for i in range(2048)]}).encode()
 CLOSE = 1e-3  # what company may move a reward by
 PICTURE = base64.b64encode(saved(Image.new("RGB", (64, 64), "red"), "PNG")).decode()
 
@@ -71,9 +71,13 @@ class Server:
         return float(json.loads(body)["timing_ms"]["forward"]) / 1000
 
     def fill(self) -> None:
-        """Take the memory of full batches: an idle server gives it back, and it is no request's."""
-        for body in (FULL_BATCH, WIDE_BATCH):
-            assert self.post("/score", body, self.keys[0])[0] == http.client.OK
+        """Take the memory of full batches, one staged while another runs, with another tenant's texts among them.
+
+        It is no request's, and an idle server gives it back.
+        """
+        with Canary(self, CANARIES[0], 0.02):
+            for body in (FULL_BATCH, WIDE_BATCHES):
+                assert self.post("/score", body, self.keys[0])[0] == http.client.OK
 
     def reward(self, item: dict[str, str]) -> float | None:
         """None: it was not scored."""
@@ -104,9 +108,9 @@ def two_tenants(folder: Path, *program: str) -> Iterator[tuple[Server, ServerPro
     options = {"program": program} if program else {}
     with serving("--api-key-file", str(path), "--access-log-sample", "0", **options) as process:
         server = Server(process.ready().url, process.process.pid, KEYS)
+        server.rewards = {item.get("image", ""): server.reward(item) for item in CANARIES}
         for _ in range(2):
             server.fill()
-        server.rewards = {item.get("image", ""): server.reward(item) for item in CANARIES}
         yield server, process
 
 
