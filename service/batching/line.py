@@ -2,11 +2,11 @@
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.batching.cost import Tally, own_work
-from service.batching.policy import BatchLimits, Queue, due, take_step
+from service.batching.policy import BatchLimits, Part, Queue, due, light, take_step
 from service.batching.shares import ShareKey, Shares
 from service.batching.ticket import Job, PlannedStep, Ticket
 from service.core import Example, Slice, Work
@@ -22,6 +22,10 @@ class Group:
     tokens: int  # context and responses
     responses: int = 0
     jobs: dict[Job, None] = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        return self.key[0][0]
 
     def own(self) -> Iterator[int]:
         for job in self.jobs:
@@ -75,6 +79,9 @@ class Line:
         self._deadlines: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self._tenants: dict[str, TenantWork] = {}
+        self._was_light = (
+            False  # the step before: of tenants that had too little to wait for the others
+        )
         self.tally = Tally()  # all there is to compute, a context once a group
         self.responses = 0
 
@@ -119,21 +126,65 @@ class Line:
 
     def take(self, limits: BatchLimits) -> PlannedStep | None:
         """Take the next step out of the line; None if nobody waits."""
+        parts, served, look = self._choose(self._shares, limits)
+        first = self._goes_first(parts)
+        self._was_light = bool(first)
+        if first:
+            parts = [part for part in parts if part.unit.tenant in first]
+            served = {key: amount for key, amount in served.items() if key[0] in first}
+        return self._taken(parts, served, look, light=bool(first))
+
+    def take_before(
+        self, ahead: PlannedStep, ahead_s: float, limits: BatchLimits
+    ) -> PlannedStep | None:
+        """Take what goes before a step that is staged; None if nothing does."""
+        tenants = self.light_beside(ahead, ahead_s)
+        chosen = self._choose([key for key in self._shares if key[0] in tenants], limits)
+        return self._taken(*chosen, light=True)
+
+    def light_beside(self, ahead: PlannedStep, ahead_s: float) -> set[str]:
+        """Tenants that have no part in a staged step of so many seconds, and too little in line to wait for it."""
+        return self._light(self._tenants.keys() - ahead.tenants, ahead_s)
+
+    def _light(self, tenants: Iterable[str], step_s: float) -> set[str]:
+        costs_s = {t: self._predict_s(self._tenants[t].tally.work) for t in tenants}
+        return light(costs_s, step_s)
+
+    def _choose(
+        self, keys: Iterable[ShareKey], limits: BatchLimits
+    ) -> tuple[list[Part[Group]], dict[ShareKey, float], "_Look"]:
         look = _Look(limits.max_responses + limits.max_passed)
         shares = self._shares
         queues = {
             key: Queue(self._units(key, look), shares.weight(key), shares.served(key))
-            for key in shares
+            for key in keys
         }
-        parts, served = take_step(queues, limits)
-        shares.charge(served)
+        return *take_step(queues, limits), look
+
+    def _taken(
+        self,
+        parts: Sequence[Part[Group]],
+        served: Mapping[ShareKey, float],
+        look: "_Look",
+        *,
+        light: bool,
+    ) -> PlannedStep | None:
+        self._shares.charge(served)
         taken = [slot for part in parts for slot in self._cut(part.unit, part.responses, look)]
         for request in look.requests:
             if request.groups:
                 self._place(request)
         if not taken:
             return None
-        return PlannedStep(tuple(part for _, part in taken), tuple(job for job, _ in taken))
+        step = tuple(part for _, part in taken)
+        tenants = frozenset(part.tenant for part in step)
+        return PlannedStep(step, tuple(job for job, _ in taken), tenants, light)
+
+    def _goes_first(self, parts: Sequence[Part[Group]]) -> set[str]:
+        """Tenants with too little in line to wait for a step of these parts; never twice: the others' turn comes."""
+        if self._was_light or len(self._tenants) < 2:  # noqa: PLR2004 - a tenant has no other to wait for
+            return set()
+        return self._light(self._tenants, self._predict_s(_work(parts)))
 
     # Joining
 
@@ -242,3 +293,18 @@ class Line:
         if len(self._deadlines) > 2 * len(self._requests):
             self._deadlines = [entry for entry in self._deadlines if entry[2].groups]
             heapq.heapify(self._deadlines)
+
+
+def _work(parts: Sequence[Part[Group]]) -> Work:
+    """What a step of these parts computes, each context once."""
+    tally = Tally()
+    for part in parts:
+        tally.add_context(part.unit.example)
+        left = part.responses
+        for job in part.unit.jobs:
+            taken = job.waiting[:left]
+            tally.add(own_work(job.example, taken))
+            left -= len(taken)
+            if not left:
+                break
+    return tally.work

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from service.batching.budget import Budget
 from service.batching.cost import CostModel
 from service.batching.line import Line
 from service.batching.policy import BatchLimits, hesitate_s
+from service.batching.staged import Staged
 from service.batching.ticket import Job, Outcome, PlannedStep, Share, Ticket
 from service.core import Work
 from service.errors import Busy, DeadlineExceeded
@@ -25,7 +26,9 @@ class Planner:
         self._budget = Budget.of(limits.max_tokens)
         self._wait_s = wait_s
         self._line = Line(self.predict_s)
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed, self._room = threading.Condition(lock), threading.Condition(lock)
+        self._ahead: Staged | None = None  # that the stager waits behind
         self._closed = False
         self._coming = 0  # requests being prepared
         self._cost = CostModel()
@@ -58,6 +61,8 @@ class Planner:
                 raise Busy("the server is shutting down", code="draining")
             self._line.add(jobs)
             self._changed.notify_all()
+            if self._ahead is not None and self._goes_before(self._ahead):
+                self._room.notify()
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
@@ -107,11 +112,39 @@ class Planner:
                 timeout=first + self._wait_s - now,
             )
 
-    def take(self, now: float) -> PlannedStep | None:
-        """The next step, or None if nothing in line is still wanted. Expired callers are told so."""
+    def wait_for_room(self, in_front: Callable[[], Staged | None]) -> bool:
+        """Block until no step is staged, or somebody comes who goes before the one that is: True, or False."""
+        with self._changed:
+            while (ahead := in_front()) is not None:
+                if self._goes_before(ahead):
+                    return False
+                self._ahead = ahead
+                self._room.wait()
+                self._ahead = None
+            return True
+
+    def _goes_before(self, ahead: Staged) -> bool:
+        light = self._line.light_beside(ahead.planned, ahead.predicted_s)
+        return bool(light) and not ahead.overtaken
+
+    def room_made(self) -> None:
+        """A staged step runs."""
+        with self._changed:
+            self._room.notify()
+
+    def take(self, now: float, ahead: Staged | None = None) -> PlannedStep | None:
+        """The next step, or None if nothing in line is still wanted. Expired callers are told so.
+
+        Args:
+            now: on the clock of the deadlines.
+            ahead: that is staged: what goes before it.
+        """
         with self._changed:
             expired = self._line.expire(now)
-            planned = self._line.take(self._limits)
+            if ahead is None:
+                planned = self._line.take(self._limits)
+            else:
+                planned = self._line.take_before(ahead.planned, ahead.predicted_s, self._limits)
         for job in expired:
             error = DeadlineExceeded("the deadline passed before the response was scored")
             job.settle(((r, error) for r in job.waiting), now)

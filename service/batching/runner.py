@@ -60,13 +60,11 @@ class Runner:
     def backlog_s(self) -> float:
         """Predicted time until everything accepted so far is scored."""
         now = self._clock()
-        return self._planner.backlog_s() + sum(step.left_s(now) for step in self._under_way())
+        return self._planner.backlog_s() + self._left_s(now)
 
     def wait_s(self, tenant: str, weight: float) -> float:
         """Predicted time until a tenant's next request is scored, with its share of the device."""
-        now = self._clock()
-        running_s = sum(step.left_s(now) for step in self._under_way())
-        return self._planner.wait_s(tenant, weight) + running_s
+        return self._planner.wait_s(tenant, weight) + self._left_s(self._clock())
 
     def between_steps(self, work: Callable[[Callable[[], None]], float]) -> Future[float]:
         """Have the model thread do it before its next step; it calls its argument as it gets on."""
@@ -84,7 +82,7 @@ class Runner:
     def forsake(self) -> int:
         """Tell whoever is in a step under way, too, and wait for it no longer; how many responses were lost."""
         error = Busy("the server is shutting down", code="draining")
-        steps = [step for step in self._under_way() if step.claim()]
+        steps = [step for step in self._stager.under_way if step.claim()]
         lost = sum(step.planned.wanted_responses for step in steps)
         for step in steps:
             self._settle(step.planned, refused(step.planned.step, error))
@@ -101,16 +99,16 @@ class Runner:
         """How long work has been waiting for any progress; 0.0 while there is none."""
         now = self._clock()
         still_s = now - max(self._beat_at, self._stager.woken_at)
-        if self._busy or self._stager.next:
+        if self._busy or self._stager.under_way:
             return still_s
         return min(still_s, self._planner.oldest_age_s(now))
 
     def _beat(self) -> None:
         self._beat_at = self._clock()
 
-    def _under_way(self) -> set[Staged]:
-        # In this order: a step that is taken meanwhile is running before it is not the next any more.
-        return {step for step in (self._stager.next, self._stager.running) if step is not None}
+    def _left_s(self, now: float) -> float:
+        """Predicted time of all steps under way."""
+        return sum(step.left_s(now) for step in self._stager.under_way)
 
     # The model thread
 
@@ -128,9 +126,7 @@ class Runner:
         if isinstance(staged, Errand):
             self._do(staged)
         else:
-            staged.started_at = self._clock()
-            self._stager.taken(staged)
-            self._run(staged)
+            self._run(self._stager.take())  # what was staged later may go before it
             self._stager.running = None
         self._beat()
         self._busy = False

@@ -16,6 +16,7 @@ class Staged:
     payload: StagedStep | None = None  # the model's own layout of the step
     predicted_s: float = 0.0
     error: Exception | None = None  # staging failed; the model thread sorts out whose fault it is
+    overtaken: bool = False  # by one light step: by no more
     started_at: float | None = None  # clock
     ended: threading.Event = field(default_factory=threading.Event)
     answering: threading.Lock = field(default_factory=threading.Lock)

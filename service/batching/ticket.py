@@ -70,6 +70,8 @@ class PlannedStep:
 
     step: Step
     jobs: tuple[Job, ...]
+    tenants: frozenset[str]
+    light: bool  # of tenants that have too little to wait for others' step: it goes first
 
     @property
     def lengths(self) -> list[int]:

@@ -16,10 +16,10 @@ from tests.models import WAIT_S, StandIn, reward
 class Caller:
     """A ticket that a test can wait on."""
 
-    def __init__(self, count: int, now: float) -> None:
+    def __init__(self, count: int, now: float, tenant: str) -> None:
         self.deadline = now + WAIT_S
         self.wanted = True
-        self.share = Share()
+        self.share = Share(tenant)
         self.saved_tokens = 0
         self.told: dict[int, float | ServiceError] = {}
         self._count = count
@@ -59,9 +59,9 @@ class Running:
         (value,) = [row.rpartition(" ")[2] for row in rows if row.startswith(f"basereward_{line} ")]
         return float(value)
 
-    def submit(self, *responses: str, prompt: str = "Which?") -> Caller:
+    def submit(self, *responses: str, prompt: str = "Which?", tenant: str = "default") -> Caller:
         now = self.clock()
-        caller = Caller(len(responses), now)
+        caller = Caller(len(responses), now, tenant)
         item = Item((Turn("user", (prompt,)),), responses)
         (example,) = self.model.encode([item], {})
         job = Job(caller, 0, example, now, list(range(len(responses))))

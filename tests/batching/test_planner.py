@@ -1,13 +1,17 @@
 """The line: order, cancellation, expiry, closing, and its counts."""
 
+import threading
+
 import pytest
 
 from service.batching.planner import Planner
 from service.batching.policy import BatchLimits
+from service.batching.staged import Staged
 from service.batching.ticket import Share
 from service.core import Work
 from service.errors import Busy
 from tests.batching.waiting import Caller, job
+from tests.models import WAIT_S
 
 
 def planner(max_tokens=100):
@@ -161,3 +165,88 @@ def test_a_tenants_wait_is_that_of_its_own_work_and_its_share():
     line.cancel(small)
     assert line.wait_s("small", 1.0) == 0.0
     assert not line._line._tenants
+
+
+LIGHT_WORK = {"busy": 90, "small": 1}
+
+
+def busy_and_small():
+    """A line in which a step of the one takes 0.095 s, and one of the other 0.006 s."""
+    line = planner(100)
+    for tokens in (1, 10, 50, 90, 100):
+        line.learn(Work(tokens, 0, 0), 0.005 + 0.001 * tokens)
+    callers = {tenant: Caller(share=Share(tenant)) for tenant in LIGHT_WORK}
+    return line, callers
+
+
+def test_the_little_of_another_tenant_is_a_step_of_its_own_and_goes_first():
+    line, callers = busy_and_small()
+    line.submit([job(callers[tenant], tokens) for tenant, tokens in LIGHT_WORK.items()])
+    first, second = line.take(0.0), line.take(0.0)
+    assert (first.tenants, first.light) == ({"small"}, True)
+    assert (second.tenants, second.light) == ({"busy"}, False)
+    assert line.take(0.0) is None
+
+
+def test_after_a_light_step_whoever_waits_goes_together():
+    line, callers = busy_and_small()
+    line.submit([job(callers[tenant], tokens) for tenant, tokens in LIGHT_WORK.items()])
+    assert line.take(0.0).light
+    line.submit([job(Caller(share=Share("small")), 1)])
+    together = line.take(0.0)
+    assert (together.tenants, together.light) == ({"busy", "small"}, False)
+
+
+def test_the_little_of_ones_own_tenant_goes_with_the_rest():
+    line, _ = busy_and_small()
+    line.submit([job(Caller(share=Share("one", "run")), 1), job(Caller(share=Share("one")), 90)])
+    assert not line.take(0.0).light
+    assert line.take(0.0) is None
+
+
+def staged_step(line, *jobs):
+    line.submit(jobs)
+    planned = line.take(0.0)
+    return Staged(planned, predicted_s=0.095)
+
+
+def test_a_light_step_goes_before_a_staged_one_of_others_once():
+    line, callers = busy_and_small()
+    ahead = staged_step(line, job(callers["busy"], 90))
+    line.submit([job(callers["busy"], 90), job(callers["small"], 1)])
+    assert not line.wait_for_room(lambda: ahead)
+    before = line.take(0.0, ahead)
+    assert (before.tenants, before.light) == ({"small"}, True)
+    assert line.take(0.0, ahead) is None
+    assert line.queued_responses == 1
+
+
+def test_what_has_a_part_in_the_staged_step_does_not_go_before_it():
+    line, callers = busy_and_small()
+    for tokens in (1, 1):
+        line.learn(Work(tokens, 0, 0), 0.006)
+    line.submit([job(callers[tenant], tokens) for tenant, tokens in LIGHT_WORK.items()])
+    line.take(0.0)
+    line.submit([job(Caller(share=Share("small")), 1)])
+    ahead = Staged(line.take(0.0), predicted_s=0.095)  # of both
+    line.submit([job(Caller(share=Share("small")), 1)])
+    assert line.take(0.0, ahead) is None
+    assert line.queued_responses == 1
+
+
+def test_whoever_waits_for_room_is_told_when_the_staged_step_runs():
+    line, callers = busy_and_small()
+    ahead = [staged_step(line, job(callers["busy"], 90))]
+    ahead[0].overtaken = True
+    line.submit([job(callers["small"], 1)])
+    found = []
+    waits = threading.Thread(
+        target=lambda: found.append(line.wait_for_room(lambda: ahead[0] if ahead else None))
+    )
+    waits.start()
+    waits.join(0.1)
+    assert waits.is_alive()
+    ahead.clear()
+    line.room_made()
+    waits.join(WAIT_S)
+    assert found == [True]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching.policy import BatchLimits, Queue, close_in_s, due, take_step
+from service.batching.policy import LIGHT, BatchLimits, Queue, close_in_s, due, light, take_step
 
 LIMITS = BatchLimits(max_tokens=100, max_responses=8, max_passed=16)
 
@@ -239,3 +239,22 @@ def test_a_step_stays_open_until_the_one_before_is_about_to_end():
     assert close_in_s(100.0, 1.0, 0.05, now=100.6) == pytest.approx(0.3)
     assert close_in_s(100.0, 1.0, 0.05, now=101.0) == 0.0
     assert close_in_s(100.0, 0.0, 0.05, now=100.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("costs_s", "step_s", "first"),
+    [
+        ({"a": 0.1, "b": 1.0}, 1.05, {"a"}),
+        ({"a": 0.2, "b": 1.0}, 1.15, set()),  # not so little
+        ({"a": 0.05, "b": 0.05, "c": 1.0}, 1.1, {"a", "b"}),
+        ({"a": 0.09, "b": 0.08, "c": 1.0}, 1.1, {"b"}),  # together they would take too long
+        ({"a": 0.0, "b": 0.0}, 0.0, set()),  # nothing is known of a first step
+    ],
+)
+def test_who_has_little_to_do_goes_first(costs_s, step_s, first):
+    assert light(costs_s, step_s) == first
+
+
+@given(st.dictionaries(st.integers(0, 9), st.floats(1e-3, 1.0)), st.floats(1e-3, 10.0))
+def test_others_never_lose_more_than_a_part_of_a_step(costs_s, step_s):
+    assert sum(costs_s[key] for key in light(costs_s, step_s)) < LIGHT * step_s or not costs_s

@@ -53,6 +53,27 @@ def test_exactly_one_step_is_staged_behind_the_running_one(running):
     assert len(one.model.staged) == 6
 
 
+def test_a_little_of_another_tenant_goes_before_the_step_that_is_staged(running):
+    one = running()
+    for tokens in (1, 2, 64, 128):
+        one.planner.learn(Work(tokens, 0, 0), 1e-4 * tokens)
+    first = one.occupy()
+    large = one.submit(*(f"large {i}" for i in range(40)))
+    while len(one.model.staged) < 2:
+        time.sleep(0.001)
+    small = one.submit("small", tenant="another")
+    while len(one.model.staged) < 3:
+        time.sleep(0.001)
+    later = one.submit("later", tenant="a third")  # one step is overtaken once
+    assert len(one.runner._stager.under_way) == 3
+    one.model.release()
+    assert first.outcomes() == expected("first")
+    assert small.outcomes() == expected("small")
+    assert large.outcomes() == expected(*(f"large {i}" for i in range(40)))
+    assert later.outcomes() == expected("later")
+    assert [step[0] for step in one.model.steps] == ["first", "small", "large 0", "later"]
+
+
 def test_a_step_stays_open_for_late_siblings_while_another_is_predicted_to_run(running):
     one = running()
     one.planner.learn(Work(1, 0, 0), WAIT_S)  # so it would be closed in many seconds

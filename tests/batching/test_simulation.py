@@ -1,5 +1,6 @@
 """What a waiting caller may count on, shown on the shipped planner in a simulated server."""
 
+import itertools
 import math
 import random
 from collections import Counter
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batching.policy import BatchLimits
+from service.batching.policy import LIGHT, BatchLimits
 from service.batching.ticket import Share
 from service.errors import ServiceError
-from tests.batching.simulation import Server
+from tests.batching.simulation import STEP_S, TOKEN_S, Server
 from tests.batching.waiting import Caller, job
 
 LIMITS = BatchLimits(max_tokens=1000, max_responses=16, max_passed=8)
@@ -81,13 +82,31 @@ def burst(caller, count, tokens=200, at=0.0):
     return at, [job(caller, tokens, item=i, queued_at=at) for i in range(count)]
 
 
-def test_a_burst_of_one_tenant_delays_anothers_small_request_by_two_steps_at_most():
-    server = Server(BatchLimits(16_384, 512))
-    busy, small = Caller(share=Share("busy")), Caller(share=Share("small"))
-    server.serve([burst(busy, 10_000), burst(small, 1, at=3.0)])
+def test_a_burst_of_one_tenant_delays_anothers_small_requests_by_the_step_that_runs():
+    server, three_s = Server(BatchLimits(16_384, 512)), STEP_S + 3 * 200 * TOKEN_S
+    busy, small = Caller(share=Share("busy")), [Caller(share=Share("small")) for _ in range(40)]
+    arrivals = [burst(caller, 1, at=3.0 + 0.71 * i) for i, caller in enumerate(small)]
+    end = server.serve([burst(busy, 10_000), *arrivals])
     longest = max(ran.end - ran.begin for ran in server.steps)
-    assert small.ended - 3.0 <= 2 * longest
+    waits = [caller.ended - at for caller, (at, _) in zip(small, arrivals, strict=True)]
+    assert max(waits) <= longest + three_s  # so many come in the time of one step
     assert len(busy.told) == 10_000
+    assert end <= 1.02 * (10_000 * 200 * TOKEN_S + len(server.steps) * STEP_S)
+
+
+def test_small_requests_without_end_leave_others_nearly_all():
+    """They go first, and never twice: whoever has more to do has its turn between."""
+    server = Server(BatchLimits(4000, 512))
+    busy = Caller(share=Share("busy"))
+    small = [
+        burst(Caller(share=Share("small")), 1, tokens=20, at=1.0 + i * 0.05) for i in range(400)
+    ]
+    server.serve([burst(busy, 800), *small])
+    alone_s = 800 * 200 * TOKEN_S + 40 * STEP_S
+    assert busy.ended <= (1 + LIGHT) * alone_s
+    light = [ran.planned.light for ran in server.steps if ran.end < busy.ended]
+    assert light.count(True) > 30
+    assert (True, True) not in set(itertools.pairwise(light))
 
 
 def test_a_small_request_passes_the_burst_of_its_own_tenant():

@@ -53,3 +53,11 @@ def test_a_promise_that_is_kept_is_used(model, siblings):
     assert other.shared == (second.prefix_tokens,)
     scored(model, one)
     assert scored(model, other) == pytest.approx(expected, abs=1e-5)
+
+
+def test_batches_may_run_in_another_order_than_they_are_staged(model, siblings):
+    """Another tenant's small batch goes before the one that was staged first."""
+    first, second, expected = siblings
+    one, other = staged(model, first, 0), staged(model, second, 0)
+    assert scored(model, other) == pytest.approx(expected, abs=1e-5)
+    assert scored(model, one) == pytest.approx(scored(model, staged(model, first, 0)), abs=1e-5)
