@@ -128,11 +128,13 @@ class Line:
         """Take the next step out of the line; None if nobody waits."""
         parts, served, look = self._choose(self._shares, limits)
         first = self._goes_first(parts)
-        self._was_light = bool(first)
+        light = self._was_light = (
+            bool(first) and not self._was_light
+        )  # else the others' turn never came
         if first:
-            parts = [part for part in parts if part.unit.tenant in first]
-            served = {key: amount for key, amount in served.items() if key[0] in first}
-        return self._taken(parts, served, look, light=bool(first))
+            parts = [part for part in parts if (part.unit.tenant in first) == light]
+            served = {key: amount for key, amount in served.items() if (key[0] in first) == light}
+        return self._taken(parts, served, look, light=light)
 
     def take_before(
         self, ahead: PlannedStep, ahead_s: float, limits: BatchLimits
@@ -181,8 +183,8 @@ class Line:
         return PlannedStep(step, tuple(job for job, _ in taken), tenants, light)
 
     def _goes_first(self, parts: Sequence[Part[Group]]) -> set[str]:
-        """Tenants with too little in line to wait for a step of these parts; never twice: the others' turn comes."""
-        if self._was_light or len(self._tenants) < 2:  # noqa: PLR2004 - a tenant has no other to wait for
+        """Tenants that have too little in line to wait for a step of these parts."""
+        if len(self._tenants) < 2:  # noqa: PLR2004 - a tenant has no other to wait for
             return set()
         return self._light(self._tenants, self._predict_s(_work(parts)))
 

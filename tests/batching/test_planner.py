@@ -188,13 +188,14 @@ def test_the_little_of_another_tenant_is_a_step_of_its_own_and_goes_first():
     assert line.take(0.0) is None
 
 
-def test_after_a_light_step_whoever_waits_goes_together():
+def test_after_a_light_step_it_is_the_turn_of_the_others_alone():
     line, callers = busy_and_small()
     line.submit([job(callers[tenant], tokens) for tenant, tokens in LIGHT_WORK.items()])
     assert line.take(0.0).light
     line.submit([job(Caller(share=Share("small")), 1)])
-    together = line.take(0.0)
-    assert (together.tenants, together.light) == ({"busy", "small"}, False)
+    others = line.take(0.0)
+    assert (others.tenants, others.light) == ({"busy"}, False)
+    assert line.take(0.0, Staged(others, predicted_s=0.095)).tenants == {"small"}
 
 
 def test_the_little_of_ones_own_tenant_goes_with_the_rest():
@@ -223,12 +224,8 @@ def test_a_light_step_goes_before_a_staged_one_of_others_once():
 
 def test_what_has_a_part_in_the_staged_step_does_not_go_before_it():
     line, callers = busy_and_small()
-    for tokens in (1, 1):
-        line.learn(Work(tokens, 0, 0), 0.006)
-    line.submit([job(callers[tenant], tokens) for tenant, tokens in LIGHT_WORK.items()])
-    line.take(0.0)
-    line.submit([job(Caller(share=Share("small")), 1)])
-    ahead = Staged(line.take(0.0), predicted_s=0.095)  # of both
+    ahead = staged_step(line, job(callers["busy"], 70), job(callers["small"], 30))
+    assert ahead.planned.tenants == {"busy", "small"}
     line.submit([job(Caller(share=Share("small")), 1)])
     assert line.take(0.0, ahead) is None
     assert line.queued_responses == 1

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,11 +65,26 @@ class Server:
         """Its status."""
         return self.post(request.path, request.body, self.keys[0], request.content_type)[0]
 
-    def batch_s(self) -> float:
-        """How long a full batch takes."""
+    def full_batch_s(self) -> float:
+        """How long a full batch of texts takes."""
         status, body = self.post("/score", FULL_BATCH, self.keys[0])
         assert status == http.client.OK, body
         return float(json.loads(body)["timing_ms"]["forward"]) / 1000
+
+    def batch_s(self, request: Request) -> float:
+        """How long a batch of the request takes, on average; 0 where it has none."""
+        before = self._forward()
+        self.send(request)
+        seconds, batches = (now - then for now, then in zip(self._forward(), before, strict=True))
+        return seconds / batches if batches else 0.0
+
+    def _forward(self) -> tuple[float, float]:
+        """Of all batches so far: seconds, and how many."""
+        with urllib.request.urlopen(self.url + "/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        name = "basereward_forward_seconds"
+        values = dict(line.rsplit(" ", 1) for line in lines if line.startswith(name))
+        return float(values[name + "_sum"]), float(values[name + "_count"])
 
     def fill(self) -> None:
         """Take the memory of full batches, one staged while another runs, with another tenant's texts among them.

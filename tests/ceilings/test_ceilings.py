@@ -62,7 +62,7 @@ def test_no_callback_holds_the_event_loop(tmp_path, requests):
         small = [request for request in requests.values() if len(request.body) < MB]
         for request in small:
             server.send(request)
-        server.batch_s()
+        server.full_batch_s()
         assert len(small) > 10
         assert process.said(SAID)[before:] == []
 
