@@ -3,68 +3,15 @@
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from service.batching.cost import Tally, own_work
 from service.batching.policy import BatchLimits, Part, Queue, due, light, take_step
+from service.batching.queued import Group, Look, Request, TenantWork, work_of
 from service.batching.shares import ShareKey, Shares
 from service.batching.ticket import Job, PlannedStep, Ticket
-from service.core import Example, Slice, Work
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """What waits behind one context in one share, whichever requests it came with."""
-
-    key: tuple[ShareKey, object, int]
-    example: Example  # one of those that have this context
-    prefix: int  # tokens of the context
-    tokens: int  # context and responses
-    responses: int = 0
-    jobs: dict[Job, None] = field(default_factory=dict)
-
-    @property
-    def tenant(self) -> str:
-        return self.key[0][0]
-
-    def own(self) -> Iterator[int]:
-        for job in self.jobs:
-            for response in job.waiting:
-                yield job.example.lengths[response] - self.prefix
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A ticket's place in line."""
-
-    ticket: Ticket
-    share: ShareKey
-    queued_at: float
-    number: int  # in order of arrival
-    version: int = 0  # of its entry in the heap; older entries are void
-    left: Tally = field(default_factory=Tally)
-    groups: dict[Group, dict[Job, None]] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class TenantWork:
-    """What one tenant has in line."""
-
-    weight: float
-    tally: Tally = field(default_factory=Tally)
-    responses: int = 0
-
+from service.core import Slice, Work
 
 Entry = tuple[float, int, int, Request]  # due, number, version
-
-
-@dataclass(slots=True, eq=False)
-class _Look:
-    """How far the choice of one step has looked down the line, so that it never looks at all of it."""
-
-    most: int  # requests: siblings stand behind each other, and only the first brings their group
-    requests: dict[Request, None] = field(default_factory=dict)
-    groups: set[Group] = field(default_factory=set)
 
 
 class Line:
@@ -79,9 +26,7 @@ class Line:
         self._deadlines: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self._tenants: dict[str, TenantWork] = {}
-        self._was_light = (
-            False  # the step before: of tenants that had too little to wait for the others
-        )
+        self._was_light = False  # the step before
         self.tally = Tally()  # all there is to compute, a context once a group
         self.responses = 0
 
@@ -128,13 +73,13 @@ class Line:
         """Take the next step out of the line; None if nobody waits."""
         parts, served, look = self._choose(self._shares, limits)
         first = self._goes_first(parts)
-        light = self._was_light = (
-            bool(first) and not self._was_light
-        )  # else the others' turn never came
+        # Never twice, else the others' turn would not come.
+        self._was_light = bool(first) and not self._was_light
         if first:
-            parts = [part for part in parts if (part.unit.tenant in first) == light]
-            served = {key: amount for key, amount in served.items() if (key[0] in first) == light}
-        return self._taken(parts, served, look, light=light)
+            goes = {key: (key[0] in first) == self._was_light for key in served}
+            parts = [part for part in parts if goes[part.unit.share]]
+            served = {key: amount for key, amount in served.items() if goes[key]}
+        return self._taken(parts, served, look, light=self._was_light)
 
     def take_before(
         self, ahead: PlannedStep, ahead_s: float, limits: BatchLimits
@@ -154,8 +99,8 @@ class Line:
 
     def _choose(
         self, keys: Iterable[ShareKey], limits: BatchLimits
-    ) -> tuple[list[Part[Group]], dict[ShareKey, float], "_Look"]:
-        look = _Look(limits.max_responses + limits.max_passed)
+    ) -> tuple[list[Part[Group]], dict[ShareKey, float], Look]:
+        look = Look(limits.max_responses + limits.max_passed)
         shares = self._shares
         queues = {
             key: Queue(self._units(key, look), shares.weight(key), shares.served(key))
@@ -167,7 +112,7 @@ class Line:
         self,
         parts: Sequence[Part[Group]],
         served: Mapping[ShareKey, float],
-        look: "_Look",
+        look: Look,
         *,
         light: bool,
     ) -> PlannedStep | None:
@@ -186,7 +131,7 @@ class Line:
         """Tenants that have too little in line to wait for a step of these parts."""
         if len(self._tenants) < 2:  # noqa: PLR2004 - a tenant has no other to wait for
             return set()
-        return self._light(self._tenants, self._predict_s(_work(parts)))
+        return self._light(self._tenants, self._predict_s(work_of(parts)))
 
     # Joining
 
@@ -232,7 +177,7 @@ class Line:
 
     # Taking
 
-    def _units(self, key: ShareKey, look: "_Look") -> Iterator[Group]:
+    def _units(self, key: ShareKey, look: Look) -> Iterator[Group]:
         """The share's groups, each at the turn of the first request that waits for some of it."""
         heap = self._heaps[key]
         while heap:
@@ -247,7 +192,7 @@ class Line:
             if len(look.requests) >= look.most:
                 break
 
-    def _cut(self, group: Group, count: int, look: "_Look") -> Iterator[tuple[Job, Slice]]:
+    def _cut(self, group: Group, count: int, look: Look) -> Iterator[tuple[Job, Slice]]:
         for job in list(group.jobs):
             part = job.take(count)
             request = self._requests[job.ticket]
@@ -295,18 +240,3 @@ class Line:
         if len(self._deadlines) > 2 * len(self._requests):
             self._deadlines = [entry for entry in self._deadlines if entry[2].groups]
             heapq.heapify(self._deadlines)
-
-
-def _work(parts: Sequence[Part[Group]]) -> Work:
-    """What a step of these parts computes, each context once."""
-    tally = Tally()
-    for part in parts:
-        tally.add_context(part.unit.example)
-        left = part.responses
-        for job in part.unit.jobs:
-            taken = job.waiting[:left]
-            tally.add(own_work(job.example, taken))
-            left -= len(taken)
-            if not left:
-                break
-    return tally.work

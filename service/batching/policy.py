@@ -15,8 +15,8 @@ PATIENCE = 4.0
 HESITATION = 0.1  # of the step in hand
 OWN_SHARE = 0.5  # of the budget, for the responses to a context, however long it is
 DOUBT = 0.05  # of a predicted time: a step may well end so much sooner
-# Of a full step, in time: what tenants with so little to do may take before it, in a step of their own. They wait for
-# the step that runs, not for the next one too; the others lose a ninth at worst.
+# Of a step, in time: what tenants with so little to do may take before it, in a step of their own, at most twice. They
+# wait for the step that runs, not for the next one too; the others lose a fifth at worst.
 LIGHT = 0.125
 
 

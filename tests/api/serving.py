@@ -19,6 +19,7 @@ from service.settings import Settings
 from tests.models import WAIT_S, StandIn, reward
 
 GOOD = {"prompt": "Is all well?", "response": "Yes."}
+AT_ONCE_S = 10.0  # on a busy machine; whatever a refusal could wait for by mistake takes longer
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Served:
         answer = await self.client.post("/score", **raw, **kwargs)
         took = time.monotonic() - begun
         error = error_of(answer, status, code)
-        assert took < 1.0
+        assert took < AT_ONCE_S
         await self.still_scores()
         return error
 

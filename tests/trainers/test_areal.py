@@ -130,4 +130,4 @@ def test_function_of_the_pool_has_its_own_deadline(monkeypatch: pytest.MonkeyPat
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         areal.reward_fn("Hello.", "Hi.", [], [])
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
