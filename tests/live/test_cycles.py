@@ -17,7 +17,7 @@ from tests.live.conftest import serving
 from tests.live.cycles import SAID
 
 SERVE = (sys.executable, "-m", "tests.live.cycles", "serve")
-LONG = {"prompt": "p", "responses": [f"{i} " + "red " * 300 for i in range(1500)]}  # several parts
+LONG = {"prompt": "p", "responses": [f"{i} " + "red " * 300 for i in range(600)]}  # several parts
 SETTLED_S = 30.0
 
 

@@ -125,9 +125,9 @@ def test_unreachable_server_raises_before_the_pool_gives_zero() -> None:
 def test_function_of_the_pool_has_its_own_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says."""
     monkeypatch.setenv("BASEREWARD_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("BASEREWARD_TIMEOUT_S", "5")
+    monkeypatch.setenv("BASEREWARD_TIMEOUT_S", "60")
     monkeypatch.setattr(areal, "TIMEOUT_S", 0.2)
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         areal.reward_fn("Hello.", "Hi.", [], [])
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
