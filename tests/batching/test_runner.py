@@ -1,6 +1,7 @@
 """The model's threads: one step staged behind the running one, and every caller answered whatever happens."""
 
 import gc
+import random
 import threading
 import time
 import weakref
@@ -72,6 +73,34 @@ def test_a_little_of_another_tenant_goes_before_the_step_that_is_staged(running)
     assert large.outcomes() == expected(*(f"large {i}" for i in range(40)))
     assert later.outcomes() == expected("later")
     assert [step[0] for step in one.model.steps] == ["first", "small", "large 0", "later"]
+
+
+def test_whoever_goes_before_whom_everyone_is_answered_right(running):
+    """Large requests of one tenant, and small ones of two others that come all the time."""
+    one, dice = running(max_tokens=300), random.Random(0)
+    for tokens in (1, 2, 64, 128):
+        one.planner.learn(Work(tokens, 0, 0), 1e-4 * tokens)
+    take, score, before, callers = one.planner.take, one.model.score, [], []
+
+    def taken(now, ahead=None):
+        planned = take(now, ahead)
+        before.extend([planned] if ahead and planned else [])
+        return planned
+
+    def slowly(staged):  # as long as was predicted
+        time.sleep(1e-4 * staged.work.tokens)
+        return score(staged)
+
+    one.planner.take, one.model.score = taken, slowly
+    for i in range(300):
+        tenant = dice.choice(("large", "small", "smaller"))
+        count = dice.randint(20, 40) if tenant == "large" else 1
+        texts = [f"{tenant} {i} {n}" for n in range(count)]
+        callers.append((one.submit(*texts, tenant=tenant), texts))
+        time.sleep(0.0005)
+    for caller, texts in callers:
+        assert caller.outcomes() == expected(*texts)
+    assert before
 
 
 def test_a_step_stays_open_for_late_siblings_while_another_is_predicted_to_run(running):
